@@ -5,9 +5,10 @@ import { changeText, type Earlier } from "./saved-report.js";
 /** Plots as inline SVG. Colours and type come from the page's style. */
 
 const width = 520;
-const labelWidth = 170;
+/** The longest name has room in the larger type of a phone. */
+const labelWidth = 214;
 /** Behind the end of a line. */
-const nameWidth = 190;
+const nameWidth = 236;
 const valueWidth = 62;
 const rowHeight = 24;
 const plotLeft = labelWidth + 10;
@@ -39,7 +40,8 @@ export function barChart(bars: readonly Bar[]): string {
 <rect x="${plotLeft}" y="${middle - 7}" width="${f(Math.max(at(bar.value) - plotLeft, 1))}" height="14" rx="2.5" fill="${colour(bar)}"/>${range}
 ${bar.value > most ? cut(middle) : ""}<text x="${width}" y="${middle + 4}" text-anchor="end"${own(bar)}>${brief(bar.value)}</text>`;
   });
-  return svg(width, bars.length * rowHeight, rows);
+  const said = bars.map(({ title, value }) => `${title} ${brief(value)}`);
+  return svg(width, bars.length * rowHeight, rows, said);
 }
 
 /** Where the axis ends: at the largest value, unless a few leave most of the others without a length. */
@@ -84,8 +86,11 @@ export function percentileChart(results: readonly Result[]): string {
 <circle cx="${a}" cy="${middle}" r="4.5" fill="${colour(row)}"/>
 <text x="${width}" y="${middle + 4}" text-anchor="end"${own(row)}>${number(row.p50)}</text>`;
   });
-  const unit = `<text class="soft" x="${width}" y="${height + 16}" text-anchor="end">p50, µs</text>`;
-  return svg(width, height + 22, [...grid, ...rows, unit]);
+  const unit = `<text class="soft" x="${width}" y="${height + 16}" text-anchor="end">µs</text>`;
+  const said = complete.map(
+    ({ title, p50, p99, p999 }) => `${title} ${[p50, p99, p999].map(number).join(", ")}`,
+  );
+  return svg(width, height + 22, [...grid, ...rows, unit], ["p50, p99, p99.9 in µs", ...said]);
 }
 
 export interface Line extends Named {
@@ -116,17 +121,24 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
     ),
     `<text class="soft" x="${width - nameWidth + 22}" y="${height + 18}">${escapeText(xTitle)}</text>`,
   ];
-  const ends = spreadOut(lines.map(({ points }) => y.at(points.at(-1)?.y ?? 1)));
+  const at = lines.map(({ points }) => y.at(points.at(-1)?.y ?? 1));
+  const ends = spreadOut(at, height);
   const drawn = lines.map((line, index) => {
     const path = line.points.map((point) => `${f(x.at(point.x))} ${f(y.at(point.y))}`).join("L");
     const dots = line.points.map(
       (point) =>
         `<circle cx="${f(x.at(point.x))}" cy="${f(y.at(point.y))}" r="3.5" fill="${colour(line)}"/>`,
     );
-    return `<path d="M${path}" fill="none" stroke="${colour(line)}" stroke-width="${isSluice(line) ? 2.6 : 1.8}"/>${dots.join("")}
-<text x="${width - nameWidth + 10}" y="${f((ends[index] ?? 0) + 4)}"${own(line)}>${escapeText(line.title)}</text>`;
+    const [end, place] = [x.at(line.points.at(-1)?.x ?? 1), ends[index] ?? 0];
+    return `<path d="M${f(end + 5)} ${f(at[index] ?? 0)}L${f(end + 15)} ${f(place)}" stroke="${colour(line)}" stroke-width="1"/>
+<path d="M${path}" fill="none" stroke="${colour(line)}" stroke-width="${isSluice(line) ? 2.6 : 1.8}"/>${dots.join("")}
+<text x="${width - nameWidth + 19}" y="${f(place + 4)}"${own(line)}>${escapeText(line.title)}</text>`;
   });
-  return svg(width, height + 24, [...grid, ...drawn]);
+  const said = lines.map(({ title, points }) => {
+    const known = points.map((point) => `${brief(point.y)} at ${brief(point.x)}`);
+    return `${title} ${known.join(", ")}`;
+  });
+  return svg(width, height + 24, [...grid, ...drawn], [`by ${xTitle}`, ...said]);
 }
 
 /** Octaves to each side of what is aimed at, and their names below the plots. */
@@ -172,15 +184,20 @@ function ratioRow(row: Row, before: Row | undefined): string {
 <b class="ratio">${number(row.ratio)} ×</b><span class="reach soft">${reach}</span>`;
 }
 
-/** Moves labels apart, so that none covers another; keeps their order. */
-function spreadOut(places: readonly number[]): number[] {
-  const least = 15;
+/** Moves labels apart, so that none covers another and none is below `most`; keeps their order. */
+function spreadOut(places: readonly number[], most: number): number[] {
+  const least = 17;
   const order = places.map((place, index) => ({ place, index })).sort((a, b) => a.place - b.place);
   const moved = [...places];
   let last = Number.NEGATIVE_INFINITY;
   for (const { place, index } of order) {
     last = Math.max(place, last + least);
     moved[index] = last;
+  }
+  let next = most;
+  for (const { index } of order.reverse()) {
+    moved[index] = Math.min(moved[index]!, next);
+    next = moved[index]! - least;
   }
   return moved;
 }
@@ -190,19 +207,21 @@ interface Scale {
   readonly ticks: readonly number[];
 }
 
+/** From the round number below the least value to the greatest, with at least two numbers to read it by. */
 function logScale(values: readonly number[], start: number, end: number): Scale {
   const known = values.filter((value) => value > 0);
-  const low = Math.log10(Math.min(...known, Number.MAX_VALUE));
-  const high = Math.log10(Math.max(...known, Number.MIN_VALUE));
-  const span = Math.max(high - low, 0.1);
+  const high = Math.max(...known, Number.MIN_VALUE);
+  const least = Math.min(...known, high);
+  const steps = high / least < 40 ? [1, 2, 5] : [1];
   const ticks: number[] = [];
-  for (let power = Math.ceil(low - 0.01); power <= high + 0.01; power++) {
-    ticks.push(10 ** power);
-    if (span < 1.6) ticks.push(3 * 10 ** power);
+  for (let power = Math.floor(Math.log10(least)); 10 ** power <= high; power++) {
+    ticks.push(...steps.map((step) => step * 10 ** power));
   }
+  const low = ticks.filter((tick) => tick <= least).at(-1) ?? least;
+  const span = Math.max(Math.log10(high / low), 0.1);
   return {
-    at: (value) => start + ((Math.log10(value) - low) / span) * (end - start),
-    ticks: ticks.filter((tick) => Math.log10(tick) <= high + 0.01),
+    at: (value) => start + (Math.log10(value / low) / span) * (end - start),
+    ticks: ticks.filter((tick) => tick >= low && tick <= high),
   };
 }
 
@@ -223,6 +242,12 @@ function f(value: number): string {
   return (Math.round(value * 10) / 10).toString();
 }
 
-function svg(wide: number, high: number, parts: readonly string[]): string {
-  return `<svg viewBox="0 0 ${wide} ${high}" role="img">${parts.join("\n")}</svg>`;
+/** `said`: what the picture shows, for reading aloud. */
+function svg(
+  wide: number,
+  high: number,
+  parts: readonly string[],
+  said: readonly string[],
+): string {
+  return `<svg viewBox="0 0 ${wide} ${high}" role="img" aria-label="${escapeText(said.join("; "))}">${parts.join("\n")}</svg>`;
 }

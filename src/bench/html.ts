@@ -42,7 +42,7 @@ ${ratioChart(report.rows, earlier)}
 </section>
 <section>
 <h2>Round trips</h2>
-<p>A UDP datagram there and back, between two programs that sleep while they wait; ${policies}.</p>
+<p>A UDP datagram there and back, between two programs that sleep while they wait; ${policies}. The number at the end of a line is p50.</p>
 <p><span class="key"><i class="dot"></i>p50</span><span class="key"><i class="ring"></i>p99</span><span class="key"><i class="tick"></i>p99.9</span></p>
 <div class="panels">
 ${panels(
@@ -199,8 +199,8 @@ function fold(title: string, header: readonly string[], rows: readonly string[][
 }
 
 const style = `
-:root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1d2733;--soft:#5c6b7a;--line:#dfe4e8;--peer:#a9b5c1;--own:#0c7c86;--good:#2b8a3e;--bad:#c2410c;--warn:#fdf3d7;--warnline:#e5c56b}
-@media (prefers-color-scheme:dark){:root{--paper:#12171c;--card:#1a2128;--ink:#e6ebef;--soft:#93a1ae;--line:#2d3740;--peer:#566472;--own:#3fc1c9;--good:#69c77f;--bad:#f08c5a;--warn:#2f2813;--warnline:#7a6524}}
+:root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1d2733;--soft:#5c6b7a;--line:#dfe4e8;--peer:#8291a0;--own:#0c7c86;--good:#2b8a3e;--bad:#c2410c;--warn:#fdf3d7;--warnline:#e5c56b}
+@media (prefers-color-scheme:dark){:root{--paper:#12171c;--card:#1a2128;--ink:#e6ebef;--soft:#93a1ae;--line:#2d3740;--peer:#74859a;--own:#3fc1c9;--good:#69c77f;--bad:#f08c5a;--warn:#2f2813;--warnline:#7a6524}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:68rem;padding:2.5rem 1.25rem 4rem;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
 h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem;letter-spacing:-.015em}
@@ -216,8 +216,8 @@ svg .soft{fill:var(--soft)}svg .own{font-weight:600}
 a{color:var(--own)}.soft{color:var(--soft)}
 .ratios{display:grid;grid-template-columns:minmax(14rem,1.6fr) minmax(10rem,1fr) auto auto;gap:.55rem 1.1rem;align-items:center;line-height:1.35}
 .ratios .what .soft{font-size:13px}.ratios .ratio{text-align:right;white-space:nowrap}.ratios .reach{white-space:nowrap}
-.plot{height:26px}.axis{display:flex;justify-content:space-between;margin:0 -2.5em;font-size:12px}.axis span{width:5em;text-align:center}
-@media (max-width:40rem){body{padding:1.4rem .8rem 3rem}.ratios{grid-template-columns:1fr auto;gap:.25rem .8rem}.ratios .what,.ratios .plot,.ratios .axis{grid-column:1/-1}.ratios .what{margin-top:.7rem}.axis{margin:0 .6em}.axis span{width:auto}figure{padding:.8rem}figure svg text{font-size:15px}}
+.plot{height:26px}.axis{display:flex;margin:0 -12.5%;font-size:12px}.axis span{flex:1 0 0;text-align:center}.ratios{overflow:hidden}
+@media (max-width:40rem){body{padding:1.4rem .8rem 3rem}.ratios{grid-template-columns:1fr auto;gap:.25rem .8rem}.ratios .what,.ratios .plot,.ratios .axis{grid-column:1/-1}.ratios .what{margin-top:.7rem}figure{padding:.8rem}figure svg text{font-size:16px}}
 svg .grid{stroke:var(--line)}svg .aim{stroke:var(--ink);stroke-dasharray:3 3}
 aside{margin:1.4rem 0 0;padding:.8rem 1.1rem;background:var(--warn);border:1px solid var(--warnline);border-radius:10px}
 aside ul{margin:.3rem 0 0;padding-left:1.2rem}
