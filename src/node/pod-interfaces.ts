@@ -44,8 +44,10 @@ const lateLookMs = 100;
 const sweepMs = 10_000;
 /** New interfaces that are remembered at most until their pod is in force. */
 const seenMax = 1_024;
-/** Flow events have so many numbers for interfaces. */
+/** Flow events have so many numbers for interfaces; this one is none's. */
 const linkIds = 0xffff;
+/** Interfaces that have gone whose names are remembered: what was dropped there is told a little later. */
+const goneMax = 1_024;
 
 /** An interface that is guarded, and what its guard knows. */
 interface Guarded {
@@ -81,6 +83,8 @@ export class PodInterfaces {
   readonly #guards: SourceGuards | undefined;
   readonly #changed: (change: PodChange) => void;
   readonly #guarded = new Map<number, Guarded>();
+  /** Names of interfaces that have gone, by what flow events call them. */
+  readonly #gone = new Map<number, string>();
   readonly #wanted = new Map<string, Wanted>();
   /** When the kernel first told of an interface, until its pod is in force. */
   readonly #seenMs = new Map<number, number>();
@@ -209,10 +213,13 @@ export class PodInterfaces {
     };
   }
 
-  /** What flow events call an interface. */
+  /**
+   * The name of what flow events call by a number: an interface, or one that has gone. Undefined where it is none, as
+   * of what was dropped on the way from one to another.
+   */
   nameOf(linkId: number): string | undefined {
     for (const each of this.#guarded.values()) if (each.linkId === linkId) return each.name;
-    return undefined;
+    return linkId === linkIds ? undefined : (this.#gone.get(linkId) ?? "gone");
   }
 
   close(): void {
@@ -367,7 +374,12 @@ export class PodInterfaces {
 
   #unguard(index: number): void {
     this.#guards?.unguard(index);
+    const guarded = this.#guarded.get(index);
+    if (guarded === undefined) return;
     this.#guarded.delete(index);
+    this.#gone.delete(guarded.linkId);
+    this.#gone.set(guarded.linkId, guarded.name);
+    if (this.#gone.size > goneMax) this.#gone.delete(this.#gone.keys().next().value!);
   }
 
   #nextLinkId(): number {

@@ -229,6 +229,26 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
     expect(file.toString("latin1")).toContain(
       "dropped spoofed-source: 10.0.0.9:40000 -> shop/api:81",
     );
+
+    // What was dropped at an interface that is gone by now goes on being told with its name.
+    bench.run(bench.middle, "ip", "link", "del", "in");
+    await until("the guard to be gone", async () =>
+      (await interfaces()).every(({ name }) => name !== "in"),
+    );
+    const told = await bench.ask(
+      "observe",
+      "--socket",
+      bench.socket,
+      "--last",
+      "200",
+      "-o",
+      "json",
+    );
+    const spoofs = told.split("\n").filter((line) => line.includes('"spoofed-source"'));
+    expect(spoofs.length).toBeGreaterThan(0);
+    expect(new Set(spoofs.map((line) => JSON.parse(line).flow.interface?.name))).toEqual(
+      new Set(["in"]),
+    );
   });
 
   test.each(layouts)("a pod's own packets pass, from its first one on, %s", async (how) => {
