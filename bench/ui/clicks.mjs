@@ -33,7 +33,7 @@ const steps = [
   ],
   [
     "a cell",
-    `() => { const over = ${one(".heat .over")}; const { left, top, width, height } = over.getBoundingClientRect(); over.dispatchEvent(new MouseEvent("click", { bubbles: true, clientX: left + width * 0.6, clientY: top + height * 0.5 })); }`,
+    `() => { const over = ${one(".heat .cells")}; const { left, top, width, height } = over.getBoundingClientRect(); over.dispatchEvent(new MouseEvent("click", { bubbles: true, clientX: left + width * 0.6, clientY: top + height * 0.5 })); }`,
     `() => ${one(".panel .why .verdict, .panel .trouble")}`,
   ],
   [

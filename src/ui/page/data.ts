@@ -95,6 +95,8 @@ export class FlowStore {
   readonly #counts: { readonly atMs: number; readonly counts: ReadonlyMap<number, number> }[] = [];
   #version = 0;
   last: FlowsDocument | undefined;
+  /** Changes when rows come or go, or one has its first connection: what is only counted on changes no picture. */
+  shape = 0;
 
   async refresh(): Promise<boolean> {
     const answer = await source.flows(this.#version);
@@ -105,8 +107,14 @@ export class FlowStore {
       answer.revision !== this.last?.revision ||
       this.rates.size > 0;
     if (answer.whole) this.rows.clear();
-    for (const id of answer.gone) this.rows.delete(id);
-    for (const row of answer.rows) this.rows.set(row.id, row);
+    let isShaped = answer.whole;
+    for (const id of answer.gone) isShaped = this.rows.delete(id) || isShaped;
+    for (const row of answer.rows) {
+      const before = this.rows.get(row.id);
+      isShaped ||= before === undefined || (before.connections === 0 && row.connections > 0);
+      this.rows.set(row.id, row);
+    }
+    if (isShaped) this.shape++;
     this.#version = answer.version;
     this.last = answer;
     this.#rate(answer.rows);

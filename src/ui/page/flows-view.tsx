@@ -92,19 +92,23 @@ const columns: readonly Column[] = [
 ];
 
 const rowsMax = 200;
-/** Rows of the first frame, and how many more come with each: a click is answered before the rest is drawn. */
-const rowsAtFirst = 24;
-const rowsAFrame = 32;
+/** Rows that are drawn at first, and how many more where the end of them comes near: those out of sight cost as much. */
+const rowsAtFirst = 32;
 
-/** How many rows are drawn by now. */
-function useGrowing(): number {
+/** How many rows are drawn by now, and what stands behind them and asks for more. */
+function useGrowing(): readonly [number, ComponentChildren] {
   const [count, setCount] = useState(rowsAtFirst);
+  const end = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (count >= rowsMax) return;
-    const frame = requestAnimationFrame(() => setCount(count + rowsAFrame));
-    return () => cancelAnimationFrame(frame);
-  }, [count]);
-  return Math.min(count, rowsMax);
+    if (count >= rowsMax || end.current === null) return;
+    const observer = new IntersectionObserver(
+      ([seen]) => seen!.isIntersecting && setCount(count + rowsAtFirst),
+      { root: end.current.parentElement, rootMargin: "600px" },
+    );
+    observer.observe(end.current);
+    return () => observer.disconnect();
+  });
+  return [Math.min(count, rowsMax), <div key="end" ref={end} />];
 }
 
 /** Flows, summed up. Every value is a filter. */
@@ -139,7 +143,6 @@ export function FlowsView({ store, tick, route, isLive, hasFlows }: FlowsProps) 
     return direction === "up" ? order : -order;
   });
   const last = store.last;
-  const drawn = useGrowing();
   if (!hasFlows) {
     return (
       <p class="empty">
@@ -165,6 +168,7 @@ export function FlowsView({ store, tick, route, isLive, hasFlows }: FlowsProps) 
           </button>
         )}
         <Columns visible={visible} route={route} />
+        <SortBy {...{ visible, sort, direction, route }} />
         {filters.map(({ column, text }) => (
           <button
             key={`${column.key} ${text}`}
@@ -187,38 +191,55 @@ export function FlowsView({ store, tick, route, isLive, hasFlows }: FlowsProps) 
           {isLive ? "No flow has been seen yet." : "There are no flows in this file."}
         </p>
       ) : (
-        <div class="scroll">
-          <table class="grid">
-            <thead>
-              <tr>
-                {visible.map((column) => (
-                  <Head
-                    key={column.key}
-                    {...{ column, route, direction }}
-                    isSorted={column === sort}
-                  />
-                ))}
-                <th>
-                  <span class="hidden">why</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {sorted.slice(0, drawn).map((row) => (
-                <Row
-                  key={row.id}
-                  row={row}
-                  cells={visible.map((column) => cellOf(column, row, store, isLive))}
-                />
-              ))}
-            </tbody>
-          </table>
-          {sorted.length > rowsMax && (
-            <p class="quiet">
-              The first {rowsMax} of {sorted.length.toLocaleString("en")} rows: filters narrow them.
-            </p>
-          )}
-        </div>
+        <FlowTable {...{ visible, sort, direction, sorted, store, route, isLive }} />
+      )}
+    </div>
+  );
+}
+
+interface TableProps {
+  readonly visible: readonly Column[];
+  readonly sort: Column;
+  readonly direction: string;
+  readonly sorted: readonly FlowRow[];
+  readonly store: FlowStore;
+  readonly route: Route;
+  readonly isLive: boolean;
+}
+
+function FlowTable({ visible, sort, direction, sorted, store, route, isLive }: TableProps) {
+  const [drawn, end] = useGrowing();
+  return (
+    <div class="scroll">
+      <table class="grid" aria-label="flows">
+        <thead>
+          <tr>
+            {visible.map((column) => (
+              <Head key={column.key} {...{ column, route, direction }} isSorted={column === sort} />
+            ))}
+            <th>
+              <span class="hidden">why</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {sorted.slice(0, drawn).map((row) => (
+            <Row
+              key={row.id}
+              row={row}
+              cells={visible.map((column) => cellOf(column, row, store, isLive))}
+            />
+          ))}
+        </tbody>
+      </table>
+      {end}
+      {sorted.length === 0 && (
+        <p class="empty">No flow has all of this. A filter above goes with a click.</p>
+      )}
+      {sorted.length > rowsMax && (
+        <p class="quiet">
+          The first {rowsMax} of {sorted.length.toLocaleString("en")} rows: filters narrow them.
+        </p>
       )}
     </div>
   );
@@ -322,6 +343,47 @@ function Head({
         {isSorted ? (direction === "up" ? " ↑" : " ↓") : ""}
       </button>
     </th>
+  );
+}
+
+/** The heads of the columns sort; where the window is too narrow for them, this does. */
+function SortBy({
+  visible,
+  sort,
+  direction,
+  route,
+}: {
+  readonly visible: readonly Column[];
+  readonly sort: Column;
+  readonly direction: string;
+  readonly route: Route;
+}) {
+  const isUp = direction === "up";
+  const turned = isUp ? "down" : "up";
+  const listed = visible.includes(sort) ? visible : [...visible, sort];
+  return (
+    <span class="sort-by">
+      <select
+        aria-label="sort by"
+        value={sort.key}
+        onChange={(event) =>
+          setSettings(route, { sort: `${event.currentTarget.value}.${direction}` })
+        }
+      >
+        {listed.map(({ key, title }) => (
+          <option key={key} value={key}>
+            By {title.toLowerCase()}
+          </option>
+        ))}
+      </select>
+      <button
+        type="button"
+        aria-label={isUp ? "smallest first; turn around" : "greatest first; turn around"}
+        onClick={() => setSettings(route, { sort: `${sort.key}.${turned}` })}
+      >
+        {isUp ? "↑" : "↓"}
+      </button>
+    </span>
   );
 }
 

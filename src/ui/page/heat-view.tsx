@@ -20,6 +20,8 @@ interface Place {
 }
 
 const notJudged = 255;
+/** Room below the last row. Units: CSS pixels. */
+const below = 12;
 /** Labels are legible from this size of a cell on. */
 const labelled = 11;
 
@@ -27,7 +29,6 @@ const labelled = 11;
 export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: HeatProps) {
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const overlay = useRef<HTMLCanvasElement>(null);
   const [at, setAt] = useState<Place>();
   const { width: size, height: room } = useRoom(frame);
   const [zoom, setZoom] = useState(1);
@@ -40,12 +41,8 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
   useDrawing(() => {
     if (size > 0) draw(canvas.current!, model, shown, cells, grid, { found, hidden, hasFlows });
   }, [model, shown, cells, grid, found, hidden, hasFlows, size]);
-  useEffect(() => {
-    if (size > 0) drawCross(overlay.current!, model, shown, grid, at, props.picked);
-  }, [model, shown, grid, at, props.picked, size]);
-
   const placeOf = (event: MouseEvent): Place | undefined => {
-    const { left, top } = overlay.current!.getBoundingClientRect();
+    const { left, top } = canvas.current!.getBoundingClientRect();
     const column = Math.floor((event.clientX - left - grid.left) / grid.cell);
     const row = Math.floor((event.clientY - top - grid.top) / grid.cell);
     return row >= 0 && column >= 0 && row < shown.length && column < shown.length
@@ -57,7 +54,7 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
   const onClick = (event: MouseEvent) => {
     const place = placeOf(event);
     if (place !== undefined) return pick(place);
-    const band = namespaceAt(event, overlay.current!, grid);
+    const band = namespaceAt(event, canvas.current!, grid);
     if (band !== undefined) props.onFold(band);
   };
   const onKey = (event: KeyboardEvent) => {
@@ -93,14 +90,14 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
           aria-label={`who may reach whom: ${shown.length} rows send, ${shown.length} columns receive; arrow keys move, Enter opens`}
           onKeyDown={onKey}
         >
-          <canvas ref={canvas} />
           <canvas
-            ref={overlay}
-            class="over"
+            ref={canvas}
+            class="cells"
             onMouseMove={(event) => setAt(placeOf(event))}
             onMouseLeave={() => setAt(undefined)}
             onClick={onClick}
           />
+          <Over grid={grid} at={at} picked={pickedPlace(model, shown, props.picked)} />
         </div>
       </div>
     </div>
@@ -222,7 +219,7 @@ function gridOf(
   const count = Math.max(shown.length, 1);
   const cellOf = (left: number, top: number, right: number) => {
     const across = (room.width - left - right) / count;
-    const down = (room.height - top - 12) / count;
+    const down = (room.height - top - below) / count;
     return Math.max(2, Math.min(34, across, Math.max(down, 13)) * zoom);
   };
   const tall = labels * 0.86 + 34;
@@ -237,7 +234,7 @@ function gridOf(
     ...{ cell, left, top, bands, isLabelled: cell >= labelled, hasBands: band > 0 || isSmall },
     // Names of columns lean over the last one.
     width: left + side + right,
-    height: top + side + 12,
+    height: top + side + below,
   };
 }
 
@@ -271,15 +268,11 @@ function prepare(canvas: HTMLCanvasElement, grid: Grid): CanvasRenderingContext2
   const context = canvas.getContext("2d")!;
   // Another size is other memory, which takes longer than all that is drawn.
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  takeRoom(canvas, grid);
+  canvas.style.width = `${grid.width}px`;
+  canvas.style.height = `${grid.height}px`;
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, grid.width, grid.height);
   return context;
-}
-
-function takeRoom(canvas: HTMLCanvasElement, grid: Grid): void {
-  canvas.style.width = `${grid.width}px`;
-  canvas.style.height = `${grid.height}px`;
 }
 
 interface Marks {
@@ -382,14 +375,19 @@ function drawFlows(
       context.fill();
     }
     if (refused > 0 && !hidden.has("refused")) {
-      context.strokeStyle = colour("refused");
-      context.lineWidth = Math.max(1, Math.min(2.5, cell / 8));
       const inset = cell * 0.2;
+      const wide = Math.max(1, Math.min(2.5, cell / 8));
       context.beginPath();
       context.moveTo(x + inset, y + inset);
       context.lineTo(x + cell - inset, y + cell - inset);
       context.moveTo(x + cell - inset, y + inset);
       context.lineTo(x + inset, y + cell - inset);
+      // With an edge, since the colours of some cells are near to its own.
+      context.strokeStyle = colour("card");
+      context.lineWidth = wide * 2.4;
+      context.stroke();
+      context.strokeStyle = colour("refused");
+      context.lineWidth = wide;
       context.stroke();
     }
   }
@@ -442,41 +440,49 @@ function drawLabels(
   });
 }
 
-function drawCross(
-  canvas: HTMLCanvasElement,
+/**
+ * What is pointed at, and what is picked, over the cells. A canvas for it would take as much memory as that of the
+ * cells, and longer to be made than everything else of a click.
+ */
+function Over({
+  grid: { cell, left, top, width, height },
+  at,
+  picked,
+}: {
+  readonly grid: Grid;
+  readonly at: Place | undefined;
+  readonly picked: Place | undefined;
+}) {
+  const boxOf = (x: number, y: number, wide: number, high: number) => ({
+    left: `${x}px`,
+    top: `${y}px`,
+    width: `${wide}px`,
+    height: `${high}px`,
+  });
+  const square = ({ row, column }: Place) =>
+    boxOf(left + column * cell, top + row * cell, cell, cell);
+  return (
+    <>
+      {at !== undefined && (
+        <>
+          <i class="cross" style={boxOf(0, top + at.row * cell, width, cell)} />
+          <i class="cross" style={boxOf(left + at.column * cell, 0, cell, height - below)} />
+        </>
+      )}
+      {picked !== undefined && <i class="picked" style={square(picked)} />}
+      {at !== undefined && <i class="at" style={square(at)} />}
+    </>
+  );
+}
+
+function pickedPlace(
   model: MapModel,
   shown: readonly number[],
-  grid: Grid,
-  at: Place | undefined,
   picked: HeatProps["picked"],
-): void {
-  const isBlank = at === undefined && picked === undefined;
-  // It has no memory of its own until something is to be marked.
-  if (isBlank && canvas.dataset["drawn"] === undefined) {
-    takeRoom(canvas, grid);
-    return;
-  }
-  canvas.dataset["drawn"] = "";
-  const context = prepare(canvas, grid);
-  const colour = coloursAt(canvas);
-  const { cell, left, top } = grid;
-  const side = cell * shown.length;
-  if (at !== undefined) {
-    context.fillStyle = colour("cross");
-    context.fillRect(0, top + at.row * cell, left + side, cell);
-    context.fillRect(left + at.column * cell, 0, cell, top + side);
-  }
-  const indexOf = (key: string) => shown.indexOf(model.indexOf(key));
-  const marked = picked && { row: indexOf(picked.from), column: indexOf(picked.to) };
-  for (const [place, name] of [
-    [marked, "accent"],
-    [at, "ink"],
-  ] as const) {
-    if (place === undefined || place.row < 0 || place.column < 0) continue;
-    context.strokeStyle = colour(name);
-    context.lineWidth = 2;
-    context.strokeRect(left + place.column * cell, top + place.row * cell, cell, cell);
-  }
+): Place | undefined {
+  if (picked === undefined) return undefined;
+  const [row, column] = [picked.from, picked.to].map((key) => shown.indexOf(model.indexOf(key)));
+  return row! < 0 || column! < 0 ? undefined : { row: row!, column: column! };
 }
 
 /** A cell in words. */

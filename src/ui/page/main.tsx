@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { MapDocument, PageDocument } from "../documents.js";
 import { FlowStore, source } from "./data.js";
 import { FlowsView } from "./flows-view.js";
@@ -84,6 +84,16 @@ function App() {
     return () => removeEventListener("keydown", heard);
   }, [route.view]);
 
+  // Views that no flow changes are not looked at again for each second's.
+  const still = useMemo(() => {
+    if (map === undefined || page === undefined) return undefined;
+    if (route.view === "why") return <WhyView {...{ map, route }} />;
+    if (route.view === "what-if") return <WhatIfView {...{ map, route }} />;
+    if (route.view !== "policies") return undefined;
+    const isLive = page.mode === "live";
+    return <PoliciesView {...{ map, route, isLive }} canEdit={page.mode !== "file"} />;
+  }, [map, page, route]);
+
   const shown = views.filter(
     (view) => page?.mode !== "file" || !["flows", "what-if"].includes(view),
   );
@@ -141,7 +151,7 @@ function App() {
           <>
             {route.view === "map" && (
               <MapView
-                {...{ map, store, tick, route }}
+                {...{ map, store, route }}
                 hasFlows={page.flows !== null}
                 isLive={page.mode === "live"}
               />
@@ -153,15 +163,7 @@ function App() {
                 isLive={page.mode === "live"}
               />
             )}
-            {route.view === "why" && <WhyView {...{ map, route }} />}
-            {route.view === "what-if" && <WhatIfView {...{ map, route }} />}
-            {route.view === "policies" && (
-              <PoliciesView
-                {...{ map, route }}
-                canEdit={page.mode !== "file"}
-                isLive={page.mode === "live"}
-              />
-            )}
+            {still}
           </>
         )}
       </main>

@@ -12,8 +12,6 @@ import { ago, clock, counted, perSecond, short } from "./words.js";
 interface MapProps {
   readonly map: MapDocument;
   readonly store: FlowStore;
-  /** Changes when the store does. */
-  readonly tick: number;
   readonly hasFlows: boolean;
   readonly isLive: boolean;
   readonly route: Route;
@@ -38,11 +36,11 @@ const states = [
   ["unused", "allowed, not seen"],
 ] as const;
 
-export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps) {
+export function MapView({ map, store, hasFlows, isLive, route }: MapProps) {
   const { query } = route;
   const wanted = query.get("fold");
   const folded = useMemo(() => foldedOf(map, wanted), [map, wanted]);
-  const { model: now, drawn: model } = useModel(map, store, folded, tick);
+  const { model: now, drawn: model } = useModel(map, store, folded);
   const focus = query.get("focus") ?? "";
   const search = (query.get("q") ?? "").toLowerCase();
   const hide = query.get("hide") ?? "";
@@ -60,7 +58,7 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
   const inside = shown.filter((at) => !model.nodes[at]!.outside).length;
   const auto = inside > (isNarrow() ? graphNarrowMax : graphMax) ? "cells" : "graph";
   const view = query.get("as") ?? auto;
-  const picked = pickedOf(query);
+  const picked = useMemo(() => pickedOf(query), [query]);
   const onPick = (from: string, to: string) => setSettings(route, { from, to });
   const onFocus = (key: string) => {
     const node = model.nodes[model.indexOf(key)]!;
@@ -73,14 +71,20 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
       });
   };
   const onFold = (namespace: string) => setSettings(route, { fold: toggled(folded, namespace) });
-  const shared = { model, shown, found, hasFlows, hidden, picked, onPick };
+  // What a second's flows only count on is not looked at again.
+  const drawing = useMemo(() => {
+    if (model.nodes.every(({ outside }) => outside)) {
+      return <p class="empty">There are no workloads: these manifests have no pods.</p>;
+    }
+    const shared = { model, shown, found, hasFlows, hidden, picked, onPick };
+    if (view === "cells") return <HeatView {...shared} onFold={onFold} />;
+    return view === "list" ? <PairList {...shared} /> : <GraphView {...shared} onFocus={onFocus} />;
+  }, [view, model, shown, found, hasFlows, hidden, route, folded]);
   return (
     <div class={`map${picked ? " with-panel" : ""}`}>
       <Toolbar {...{ map, model, route, hidden, folded, focus, hasFlows, view, auto }} />
       <div class="canvas">
-        {view === "cells" && <HeatView {...shared} onFold={onFold} />}
-        {view === "list" && <PairList {...shared} />}
-        {view === "graph" && <GraphView {...shared} onFocus={onFocus} />}
+        {drawing}
         <Legend view={view} hasFlows={hasFlows} />
       </div>
       {picked && (
@@ -98,7 +102,8 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
 }
 
 /** The model as it is now, and the one to draw: the same as before as long as nothing of the picture has changed. */
-function useModel(map: MapDocument, store: FlowStore, folded: ReadonlySet<string>, tick: number) {
+function useModel(map: MapDocument, store: FlowStore, folded: ReadonlySet<string>) {
+  const { shape } = store;
   const drawn = useRef<{ readonly model: MapModel; readonly folded: ReadonlySet<string> }>(
     undefined,
   );
@@ -108,7 +113,7 @@ function useModel(map: MapDocument, store: FlowStore, folded: ReadonlySet<string
     const isSame = before?.model.map === map && before.folded === folded;
     if (!isSame || before.model.picture !== model.picture) drawn.current = { model, folded };
     return { model, drawn: drawn.current!.model };
-  }, [map, store, folded, tick]);
+  }, [map, store, folded, shape]);
 }
 
 interface ToolbarProps {
@@ -294,7 +299,9 @@ interface PanelProps {
 /** What is known of a pair: what passes, what was seen, and why. */
 function PairPanel({ from, to, model, store, hasFlows, isLive, onClose }: PanelProps) {
   const [source, target] = [model.indexOf(from), model.indexOf(to)];
-  const rows = model.flows.get(pairKey(source, target))?.rows ?? [];
+  const known = model.flows.get(pairKey(source, target))?.rows ?? [];
+  // The model has them as they were when the first of them came.
+  const rows = known.map((row) => store.rows.get(row.id) ?? row);
   const isFolded = [source, target].some((at) => model.nodes[at]?.folded);
   const first = [...rows].sort(
     (a, b) => Number(b.verdict === "DROPPED") - Number(a.verdict === "DROPPED"),
@@ -395,9 +402,18 @@ function PairList({ model, shown, found, hasFlows, hidden, onPick }: ListProps) 
       });
     }
   }
+  if (total === 0) {
+    return (
+      <p class="empty">
+        {found.size > 0 || hidden.size > 1
+          ? "No pair is left of what is searched and shown."
+          : "Nothing may reach anything, and nothing was seen."}
+      </p>
+    );
+  }
   return (
     <div class="scroll">
-      <table class="grid">
+      <table class="grid" aria-label="pairs">
         <caption class="quiet">
           {total > listMax
             ? `the first ${listMax} of ${total.toLocaleString("en")} pairs: search narrows them`

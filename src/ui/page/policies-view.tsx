@@ -99,8 +99,17 @@ function ByPolicy({ map, search, canEdit, isLive }: ByPolicyProps) {
     .filter(({ policy }) =>
       `${policy.kind} ${objectName(policy)} ${policy.file}`.toLowerCase().includes(search),
     );
+  if (shown.length === 0) {
+    return (
+      <p class="empty">
+        {map.policies.length === 0
+          ? "There are no policies: whatever another end allows passes."
+          : "No policy has this in its name or file."}
+      </p>
+    );
+  }
   return (
-    <table class="grid">
+    <table class="grid" aria-label="policies">
       <thead>
         <tr>
           <th scope="col">Policy</th>
@@ -202,8 +211,15 @@ function ByWorkload({ map, search }: TableProps) {
     ) : (
       `${isolated} of ${pods} pods`
     );
+  if (shown.length === 0) {
+    return (
+      <p class="empty">
+        {search === "" ? "There are no workloads." : "No workload has this in its name."}
+      </p>
+    );
+  }
   return (
-    <table class="grid">
+    <table class="grid" aria-label="workloads">
       <thead>
         <tr>
           <th scope="col">Workload</th>
