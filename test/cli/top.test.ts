@@ -222,13 +222,60 @@ describe("view", () => {
     expect(screen()).toContain("9999/tcp");
   });
 
-  test("the selected row stays selected when others come before it", () => {
-    press("/443|9999\r");
+  test("the first row is selected until another is chosen, which stays so when others come before it", async () => {
+    const come = (destinationPort: number, count: number) => {
+      const { flow } = lineOf({ destinationPort });
+      for (let each = 0; each < count; each++) traffic.add(flow);
+    };
+    press("/443|999\r");
     expect(frame()[3]).toMatch(/^> .*443/);
-    const { flow } = lineOf({ destinationPort: 9_999 });
-    for (let each = 0; each < 50; each++) traffic.add(flow);
-    expect(frame()[3]).toMatch(/^ {2}.*9999/);
+    come(9_999, 50);
+    expect(frame()[3]).toMatch(/^> .*9999/);
+    press("j");
     expect(frame()[4]).toMatch(/^> .*443/);
+    come(9_998, 90);
+    expect(frame()[3]).toMatch(/^ {2}.*9998/);
+    expect(frame()[5]).toMatch(/^> .*443/);
+    // So does one that was asked about, and the answer is about the row that was shown.
+    press("f/443|999\r");
+    frame();
+    come(9_997, 200);
+    press("w");
+    await settle();
+    expect(screen()).toContain('"destination_port":9998');
+    press("\u001b");
+    expect(frame()[4]).toMatch(/^> .*9998/);
+  });
+
+  test("what is cut of the selected row stands whole below the rows; names keep their ends", () => {
+    const pod = { ...lineOf({}).flow.source!, namespace: "a-namespace-of-a-long-name" };
+    const { flow } = lineOf({ kind: "Dropped", reason: "PolicyIngress", deniedBy: 2 });
+    for (const name of ["one", "two"]) {
+      const source = { ...pod, pod_name: `${"x".repeat(60)}-${name}` };
+      for (let each = 0; each < 9; each++) traffic.add({ ...flow, source });
+    }
+    press("d");
+    const lines = frame();
+    expect(lines[3]).toMatch(/^> …x+-one +shop\/db +80\/tcp +DROPPED/);
+    expect(lines[4]).toMatch(/^ {2}…x+-two /);
+    expect(view.frame({ columns: 300, rows: 24 }).at(-2)).toBe("");
+    press("/one\r");
+    expect(view.frame({ columns: 130, rows: 24 }).at(-2)).toMatch(
+      /^BY: shop\/db ingress\[0\] {2}FROM: /,
+    );
+    expect(frame().at(-2)).toContain("FROM: a-namespace-of-a-long-name/xxx");
+  });
+
+  test("a pane without rows says so, and a text how far it goes", async () => {
+    press("c");
+    expect(frame()[3]).toBe("  no connection is tracked");
+    press("f/nobody\r");
+    expect(frame()[3]).toBe("  no row fits /nobody: Esc goes back");
+    press("r");
+    await settle();
+    expect(frame()[1]).toBe("<flows> <recommended>  lines 1 to 21 of 60");
+    press("G");
+    expect(frame()[1]).toBe("<flows> <recommended>  lines 40 to 60 of 60");
   });
 
   test("q and Ctrl-C leave, an unknown key says where help is", () => {

@@ -68,13 +68,13 @@ export class LiveData {
   }
 
   title(): string {
-    const name = `sluice top  ${this.#name}`;
+    const name = `top  ${this.#name}`;
     if (this.#trouble !== undefined) return `${name}  ${this.#trouble}`;
     if (this.#status === undefined) return name;
     const { generation, enforced, endpoints, connections, mode } = this.#status;
     const state = enforced ? "enforced" : "NOT ENFORCED";
     const audit = mode === "audit" ? ["audit"] : [];
-    const rates = this.#rates.map((rate, at) => `${rate}/s ${at === 0 ? "flows" : "drops"}`);
+    const rates = this.#rates.map((rate, at) => `${rate} ${at === 0 ? "flows" : "drops"}/s`);
     return [
       ...[name, `gen ${generation} ${state}`, ...audit, `${endpoints} pods`],
       ...[`${connections} conns`, ...rates],
@@ -104,7 +104,8 @@ export class LiveData {
 
   #see({ flow }: FlowLine): void {
     this.#traffic.add(flow);
-    this.#flows++;
+    // The end of a connection is no further flow.
+    if (flow.ext.event !== "closed") this.#flows++;
     if (flow.verdict !== "FORWARDED") this.#drops++;
   }
 

@@ -36,6 +36,8 @@ export interface Pane {
   readonly sort?: { readonly column: number; readonly falls: boolean };
   /** Columns that lose width first, the first of them before the others. */
   readonly yields: readonly number[];
+  /** Columns whose texts begin alike, so that they are cut at the start. */
+  readonly endMatters: readonly number[];
 }
 
 export const panes: Readonly<Record<PaneName, Pane>> = {
@@ -44,33 +46,39 @@ export const panes: Readonly<Record<PaneName, Pane>> = {
     right: [4, 5, 6],
     sort: { column: 5, falls: true },
     yields: [7, 0, 1],
+    endMatters: [0, 1],
   },
   drops: {
     header: ["FROM", "TO", "PORT", "VERDICT", "FLOWS", "/S", "LAST", "BY"],
     right: [4, 5, 6],
     sort: { column: 5, falls: true },
     yields: [7, 0, 1],
+    endMatters: [0, 1],
   },
   policies: {
     header: ["TIER", "POLICY", "PODS", "CONNS", "PACKETS", "DENIED", "LAST"],
     right: [2, 3, 4, 5, 6],
     yields: [1],
+    endMatters: [1],
   },
   rules: {
     header: ["POLICY", "RULE", "ACTION", "CONNS", "PACKETS", "BYTES", "LAST", "WRITTEN"],
     right: [3, 4, 5, 6],
     yields: [7, 0],
+    endMatters: [0, 7],
   },
   endpoints: {
     header: ["POD", "ADDRESSES", "INGRESS ISOLATED BY", "EGRESS ISOLATED BY"],
     right: [],
     yields: [1, 3, 2, 0],
+    endMatters: [0],
   },
   connections: {
     header: ["PROTO", "FROM", "TO", "STATE", "PACKETS", "BYTES"],
     right: [4, 5],
     sort: { column: 5, falls: true },
     yields: [1, 2],
+    endMatters: [1, 2],
   },
 };
 
@@ -83,7 +91,11 @@ export function trafficRow(row: TrafficRow, nowMs: number): PaneRow {
       ...[from, to, service, verdict, String(count)],
       ...[rate < 0.05 ? "-" : rate.toFixed(1), agoText(ago), why],
     ],
-    values: [from, to, Number.parseInt(service, 10) || 0, verdict, count, rate, -ago, why],
+    // By the rate as it is shown: rows that are told apart by less would change places all the time.
+    values: [
+      ...[from, to, Number.parseInt(service, 10) || 0, verdict, count],
+      ...[Number(rate.toFixed(1)), -ago, why],
+    ],
     ...(verdict === "FORWARDED" ? {} : { tone: verdict === "AUDIT" ? "audited" : "denied" }),
     flow,
   };

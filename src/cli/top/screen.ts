@@ -30,6 +30,8 @@ export interface Frame {
 export interface TableBody {
   readonly pane: PaneName;
   readonly items: readonly PaneRow[];
+  /** What is said where there is no row. */
+  readonly empty: string;
   readonly selected: number;
   readonly sort: { readonly column: number; readonly falls: boolean } | undefined;
 }
@@ -41,6 +43,8 @@ export interface TextBody {
 
 /** Lines of a frame that are not of its body. */
 export const frameRows = 3;
+/** Lines of a table's body that are no rows: its head, and what is cut of the selected row. */
+export const tableRows = 2;
 const gap = 1;
 const leastWidth = 10;
 
@@ -76,17 +80,18 @@ function textLines({ lines, top }: TextBody, room: number, cut: (text: string) =
 }
 
 function tableLines(
-  { pane, items, selected, sort }: TableBody,
+  { pane, items, empty, selected, sort }: TableBody,
   room: number,
   frame: Frame,
 ): string[] {
   const { columns, ellipsis, paint } = frame;
-  const { header, right, yields } = panes[pane];
+  const { header, right, yields, endMatters } = panes[pane];
   const titles = header.map((text, at) =>
     sort?.column === at ? `${text}${sort.falls ? "-" : "+"}` : text,
   );
-  const first = firstShown(selected, items.length, room - 1);
-  const shown = items.slice(first, first + Math.max(0, room - 1));
+  const rows = Math.max(0, room - tableRows);
+  const first = firstShown(selected, items.length, rows);
+  const shown = items.slice(first, first + rows);
   const cells = shown.map((item) => item.cells.map(sanitize));
   const widths = fitted(
     titles.map((text, at) =>
@@ -98,7 +103,8 @@ function tableLines(
   const lay = (texts: readonly string[]) =>
     texts
       .map((text, at) => {
-        const shown = shorten(text, widths[at]!, ellipsis);
+        const cut = endMatters.includes(at) ? shortenStart : shorten;
+        const shown = cut(text, widths[at]!, ellipsis);
         const space = " ".repeat(widths[at]! - displayWidth(shown));
         return right.includes(at) ? `${space}${shown}` : `${shown}${space}`;
       })
@@ -111,7 +117,20 @@ function tableLines(
     const { tone } = shown[at]!;
     return tone === undefined ? text : paint[tone](text);
   });
-  return [paint.quiet(line(`  ${lay(titles)}`)), ...lines];
+  // Those first that are cut first: they have lost most.
+  const whole = cells[selected - first] ?? [];
+  const hidden = yields.flatMap((at) =>
+    displayWidth(whole[at] ?? "") > widths[at]! ? [`${header[at]}: ${whole[at]}`] : [],
+  );
+  const body = items.length === 0 ? [paint.quiet(line(`  ${empty}`))] : lines;
+  const filled = [...body, ...Array<string>(Math.max(0, rows - body.length)).fill("")];
+  return [paint.quiet(line(`  ${lay(titles)}`)), ...filled, line(hidden.join("  "))];
+}
+
+/** Cuts a text at its start, where its end says most. */
+function shortenStart(text: string, width: number, ellipsis: string): string {
+  const turned = (each: string) => [...each].reverse().join("");
+  return displayWidth(text) <= width ? text : turned(shorten(turned(text), width, ellipsis));
 }
 
 /** The first row that is shown, so that the selected one is. */

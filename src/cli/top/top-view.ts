@@ -2,7 +2,7 @@ import { suggest } from "../../diagnostics/suggest.js";
 import type { Flow } from "../../observe/flow.js";
 import type { Key } from "./keys.js";
 import { type PaneName, type PaneRow, paneNames, panes } from "./panes.js";
-import { draw, frameRows, type Paint, type TextBody, wrapped } from "./screen.js";
+import { draw, frameRows, type Paint, type TextBody, tableRows, wrapped } from "./screen.js";
 import { type Grouping, groupings } from "./traffic.js";
 
 /** What the view shows, and what it may ask for. */
@@ -30,8 +30,10 @@ interface Place {
   readonly pane: PaneName;
   filter: string;
   selected: number;
-  /** The row that is selected, wherever it is next time. */
+  /** The row that is selected. */
   key: string | undefined;
+  /** Whether the reader has chosen it: then it stays selected wherever it is next time, and else the first one is. */
+  isChosen: boolean;
 }
 
 interface Text {
@@ -42,7 +44,21 @@ interface Text {
   wrapped: number;
 }
 
-const keysHint = "d drops p policies e endpoints c conns w why / filter s sort g group ? help q";
+/** The longest that fits is shown. */
+const keysHints = [
+  "f flows d drops p policies u rules e endpoints c conns  w why r recommend  / filter s sort g group space hold  ? help q quit",
+  "d drops p policies e endpoints c conns w why / filter s sort g group ? help q",
+];
+
+/** What is said of a pane without rows. */
+const emptyTexts: Readonly<Record<PaneName, string>> = {
+  flows: "no flow has been seen yet",
+  drops: "nothing has been refused yet",
+  policies: "there are no policies",
+  rules: "no policy has a rule",
+  endpoints: "there are no pods",
+  connections: "no connection is tracked",
+};
 
 const help = [
   "Panes     f flows   d drops   p policies   u rules   e endpoints   c connections",
@@ -55,7 +71,7 @@ const help = [
   "",
   "w         why the flow has its verdict: each rule with file and line",
   "r         the policies that would allow what was seen",
-  "/ TEXT    only rows in which TEXT is, a regular expression; /! TEXT: in which it is not",
+  "/ TEXT    only rows with TEXT, a regular expression; /! TEXT: only those without",
   "s         sorts by the next column; S turns the order around",
   "g         flows of pods, of workloads, or of namespaces",
   "space     holds the picture; again lets it go on",
@@ -109,16 +125,22 @@ export class TopView {
   frame({ columns, rows }: Size): string[] {
     const items = this.#items();
     const place = this.#place;
-    const found = place.key === undefined ? -1 : items.findIndex(({ key }) => key === place.key);
-    place.selected = Math.max(0, Math.min(found < 0 ? place.selected : found, items.length - 1));
+    const found = items.findIndex(({ key }) => key === place.key);
+    const selected = !place.isChosen ? 0 : found < 0 ? place.selected : found;
+    place.selected = Math.max(0, Math.min(selected, items.length - 1));
     place.key = items[place.selected]?.key;
+    const text = this.#textBody(columns);
     const held = this.#held === undefined ? "" : "  paused";
     return draw({
       ...{ columns, rows, ellipsis: this.#ellipsis, paint: this.#paint },
       title: `${this.#held?.title ?? this.#data.title()}${held}`,
-      crumbs: this.#crumbs(items.length),
-      body: this.#textBody(columns) ?? {
+      crumbs: this.#crumbs(items.length, text, rows - frameRows),
+      body: text ?? {
         ...{ pane: place.pane, items, selected: place.selected },
+        empty:
+          place.filter === ""
+            ? emptyTexts[place.pane]
+            : `no row fits /${place.filter}: Esc goes back`,
         sort: this.#sortOf(place.pane),
       },
       foot:
@@ -127,7 +149,7 @@ export class TopView {
           : this.#message !== ""
             ? this.#message
             : this.#text === undefined
-              ? keysHint
+              ? (keysHints.find(({ length }) => length <= columns) ?? keysHints.at(-1)!)
               : "up down  page up, page down  Esc back  q quit",
     });
   }
@@ -146,9 +168,9 @@ export class TopView {
     this.#message = "";
     if (this.#typed !== undefined) return this.#type(key, this.#typed);
     if (key === "q") return false;
-    const page = Math.max(1, rows - frameRows - 1);
+    const page = Math.max(1, rows - frameRows);
     if (this.#text !== undefined && this.#scroll(key, this.#text, page)) return true;
-    this.#act(key, page);
+    this.#act(key, Math.max(1, page - tableRows));
     return true;
   }
 
@@ -179,9 +201,10 @@ export class TopView {
     const step = steps[key];
     const pane = byKey[key];
     if (step !== undefined) {
-      const last = this.#items().length - 1;
-      place.selected = Math.max(0, Math.min(last, place.selected + step));
-      place.key = undefined;
+      const items = this.#items();
+      place.selected = Math.max(0, Math.min(items.length - 1, place.selected + step));
+      place.key = items[place.selected]?.key;
+      place.isChosen = true;
     } else if (pane !== undefined) this.#go(pane);
     else if (key === "escape" || key === "left") this.#back();
     else if (key === "enter" || key === "right") this.#enter();
@@ -243,7 +266,7 @@ export class TopView {
   }
 
   #enter(): void {
-    const row = this.#items()[this.#place.selected];
+    const row = this.#selectedRow();
     if (row?.flow !== undefined) this.#why();
     else if (row?.enters !== undefined) {
       this.#places.push({ ...placeOf(row.enters.pane), filter: row.enters.filter });
@@ -252,7 +275,7 @@ export class TopView {
   }
 
   #why(): void {
-    const flow = this.#items()[this.#place.selected]?.flow;
+    const flow = this.#selectedRow()?.flow;
     if (flow === undefined) this.#message = "w says why of a flow or a drop";
     else this.#ask("why", "asking", this.#data.why(flow));
   }
@@ -283,9 +306,22 @@ export class TopView {
     }
   }
 
-  #crumbs(count: number): string {
+  /** The row that is shown as selected, whatever has come since; who asks about it has chosen it. */
+  #selectedRow(): PaneRow | undefined {
+    const { key, selected } = this.#place;
+    const items = this.#items();
+    this.#place.isChosen = true;
+    return items.find((each) => each.key === key) ?? items[selected];
+  }
+
+  #crumbs(count: number, text: TextBody | undefined, room: number): string {
     const { filter, pane } = this.#place;
     const path = this.#places.map((each) => each.pane).concat((this.#text?.title ?? []) as never[]);
+    if (text !== undefined) {
+      const { lines, top } = text;
+      const last = Math.min(lines.length, top + Math.max(0, room));
+      return `<${path.join("> <")}>  lines ${top + 1} to ${last} of ${lines.length}`;
+    }
     const grouped = pane === "flows" || pane === "drops" ? ` by ${this.#grouping}` : "";
     return `<${path.join("> <")}>${grouped}  ${count}${filter === "" ? "" : `  /${filter}`}`;
   }
@@ -308,7 +344,7 @@ export class TopView {
 }
 
 function placeOf(pane: PaneName): Place {
-  return { pane, filter: "", selected: 0, key: undefined };
+  return { pane, filter: "", selected: 0, key: undefined, isChosen: false };
 }
 
 function compared(a: string | number, b: string | number): number {
