@@ -115,6 +115,7 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
       await page.waitForSelector(".panel .why .verdict.deny");
       const panel = await page.textContent(".panel");
       expect(panel).toContain("10.1.4.10");
+      expect(panel).toContain("nothing may pass, refused");
       expect(panel).toContain("Nearest miss");
       expect(panel).toContain("app: payment");
       // A box's badges are heard, not only seen.

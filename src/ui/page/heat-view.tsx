@@ -69,7 +69,7 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
     <div class="heat-frame">
       <div class="heat-bar">
         <output class="cell-text">
-          {text || "Move over a cell, or use the arrow keys. Rows send, columns receive."}
+          {text || "Point at or touch a cell, or use the arrow keys. Rows send, columns receive."}
         </output>
         <span class="zoom">
           <button type="button" aria-label="smaller cells" onClick={() => setZoom(zoom / 1.4)}>
@@ -486,16 +486,23 @@ function pickedPlace(
 }
 
 /** A cell in words. */
-export function cellText(model: MapModel, from: number, to: number, hasFlows: boolean): string {
+function cellText(model: MapModel, from: number, to: number, hasFlows: boolean): string {
   const ends = `${model.nodes[from]!.key} to ${model.nodes[to]!.key}`;
+  return `${ends}: ${passesText(model, from, to, hasFlows)}`;
+}
+
+/** What may pass from one node to another, and what was seen of it. */
+export function passesText(model: MapModel, from: number, to: number, hasFlows: boolean): string {
   const texts = model.allowed(from, to);
   const allowed =
-    texts === undefined ? "nothing to judge" : texts.length === 0 ? "nothing" : texts.join(" or ");
+    texts === undefined
+      ? "nothing to judge"
+      : `${texts.length === 0 ? "nothing" : texts.join(" or ")} may pass`;
   const words = {
     none: texts !== undefined && texts.length > 0 ? ", not seen" : "",
     seen: ", seen",
     refused: ", refused",
     both: ", seen and refused",
   };
-  return `${ends}: ${allowed}${hasFlows ? words[model.seen(from, to)] : ""}`;
+  return `${allowed}${hasFlows ? words[model.seen(from, to)] : ""}`;
 }

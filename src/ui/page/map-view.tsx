@@ -3,7 +3,7 @@ import type { FlowRow, MapDocument } from "../documents.js";
 import type { FlowStore } from "./data.js";
 import { askedPort, serviceOf } from "./data.js";
 import { GraphView } from "./graph-view.js";
-import { cellText, HeatView } from "./heat-view.js";
+import { HeatView, passesText } from "./heat-view.js";
 import { MapModel, pairKey } from "./map-model.js";
 import { linkTo, type Route, setSettings } from "./route.js";
 import { WhyPanel } from "./why-panel.js";
@@ -316,9 +316,7 @@ function PairPanel({ from, to, model, store, hasFlows, isLive, onClose }: PanelP
           ✕
         </button>
       </header>
-      {source >= 0 && target >= 0 && (
-        <p>{cellText(model, source, target, hasFlows).split(": ").at(-1)}</p>
-      )}
+      {source >= 0 && target >= 0 && <p>{passesText(model, source, target, hasFlows)}</p>}
       {rows.length > 0 && <RowList {...{ rows, store, isLive }} />}
       <nav class="links">
         <a href={linkTo("flows", { from, to })}>Flows of this pair</a>
