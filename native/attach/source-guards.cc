@@ -82,6 +82,7 @@ bool SourceGuards::openAttached(uint32_t interfaceIndex, Descriptor* link) const
 }
 
 Status SourceGuards::guard(uint32_t interfaceIndex, const GuardedInterface& own) noexcept {
+  const std::lock_guard held(change_);
   const GuardCounts none = {};
   Status status = putInMap(counts_.get(), &interfaceIndex, &none, BPF_NOEXIST);
   if (!status.ok() && status.error != EEXIST) return status;
@@ -114,6 +115,7 @@ Status SourceGuards::attach(uint32_t interfaceIndex) noexcept {
 }
 
 Status SourceGuards::unguard(uint32_t interfaceIndex) noexcept {
+  const std::lock_guard held(change_);
   current_.erase(interfaceIndex);
   // The program first: without its entry it would let nothing pass.
   if (unlink(placeOf(interfaceIndex).c_str()) != 0 && errno != ENOENT) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,7 +19,8 @@ namespace sluice {
 // Like the programs of ForwardFilter, whose folder this uses, guards stay attached when the process
 // ends. An interface that is deleted takes its guard with it.
 //
-// Threads: one at a time.
+// Threads: any; where one waits for the kernel in `guard`, so do those that want to guard another
+//          interface, or no more.
 class SourceGuards {
  public:
   // Opens what is pinned in the folder of a ForwardFilter that is open in this process. What the
@@ -34,6 +36,7 @@ class SourceGuards {
   //
   // Before Linux 6.6 it is a tc filter.
   //
+  // Cost:   the kernel waits for a grace period of RCU, some 10 milliseconds, where there was none.
   // Errors: System: "BPF_LINK_CREATE" or "RTM_NEWTFILTER bpf", ENODEV when there is no such
   //         interface; E2BIG when there are too many.
   Status guard(uint32_t interfaceIndex, const GuardedInterface& own) noexcept;
@@ -61,6 +64,7 @@ class SourceGuards {
   Descriptor guarded_;
   Descriptor counts_;
   Descriptor program_;
+  std::mutex change_;           // held while guards come and go
   std::set<uint32_t> current_;  // interfaces whose guard is this process's program
 };
 

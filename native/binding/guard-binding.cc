@@ -6,9 +6,27 @@
 
 #include "native/attach/source-guards.h"
 #include "native/binding/arguments.h"
+#include "native/binding/job.h"
 
 namespace sluice {
 namespace {
+
+// Guards an interface in a thread of the pool: the kernel lets it wait.
+class GuardJob : public Job {
+ public:
+  GuardJob(Napi::Env env, std::shared_ptr<SourceGuards> guards, uint32_t interfaceIndex,
+           const GuardedInterface& own)
+      : Job(env), guards_(std::move(guards)), interfaceIndex_(interfaceIndex), own_(own) {}
+
+ protected:
+  Status work() override { return guards_->guard(interfaceIndex_, own_); }
+  Napi::Value result() override { return Env().Undefined(); }
+
+ private:
+  std::shared_ptr<SourceGuards> guards_;
+  uint32_t interfaceIndex_;
+  GuardedInterface own_;
+};
 
 // The NativeSourceGuards of src/dataplane/addon.ts.
 class GuardBinding : public Napi::ObjectWrap<GuardBinding> {
@@ -16,18 +34,29 @@ class GuardBinding : public Napi::ObjectWrap<GuardBinding> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeSourceGuards",
                        {InstanceMethod<&GuardBinding::guard>("guard"),
+                        InstanceMethod<&GuardBinding::guardMeanwhile>("guardMeanwhile"),
                         InstanceMethod<&GuardBinding::unguard>("unguard"),
                         InstanceMethod<&GuardBinding::list>("list")});
   }
 
   explicit GuardBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GuardBinding>(info) {
-    throwUnless(info, SourceGuards::open(textOf(info[0]), &guards_));
+    std::unique_ptr<SourceGuards> guards;
+    throwUnless(info, SourceGuards::open(textOf(info[0]), &guards));
+    guards_ = std::move(guards);
   }
 
  private:
   void guard(const Napi::CallbackInfo& info) {
     const auto* const own = recordOf<GuardedInterface>(info[1], "GuardedInterface");
     if (own != nullptr) throwUnless(info, guards_->guard(wordOf(info[0]), *own));
+  }
+
+  Napi::Value guardMeanwhile(const Napi::CallbackInfo& info) {
+    const auto* const own = recordOf<GuardedInterface>(info[1], "GuardedInterface");
+    if (own == nullptr) return info.Env().Undefined();
+    auto* const job = new GuardJob(info.Env(), guards_, wordOf(info[0]), *own);
+    job->Queue();
+    return job->promise();
   }
 
   void unguard(const Napi::CallbackInfo& info) {
@@ -43,7 +72,7 @@ class GuardBinding : public Napi::ObjectWrap<GuardBinding> {
     return array;
   }
 
-  std::unique_ptr<SourceGuards> guards_;
+  std::shared_ptr<SourceGuards> guards_;
 };
 
 }  // namespace

@@ -283,6 +283,7 @@ export interface NativePodConnectionList {
 export interface NativeSourceGuards {
   /** A GuardedInterface record. */
   guard(interfaceIndex: number, own: Uint8Array): void;
+  guardMeanwhile(interfaceIndex: number, own: Uint8Array): Promise<void>;
   unguard(interfaceIndex: number): void;
   /** GuardState records. */
   list(): Uint8Array;

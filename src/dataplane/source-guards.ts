@@ -6,7 +6,7 @@ import {
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 import { addon, type NativeSourceGuards } from "./addon.js";
-import { native } from "./errors.js";
+import { native, nativeAsync } from "./errors.js";
 
 /** The most addresses of a family that one interface may have. */
 export const ownAddressesMax = 4;
@@ -55,22 +55,16 @@ export class SourceGuards {
     });
   }
 
-  /** Guards an interface from its next frame on, or changes what is its own. */
-  guard(interfaceIndex: number, { addresses, mac, linkId }: OwnSources): void {
-    const record = new Uint8Array(GuardedInterface.bytes);
-    const words = (family: 4 | 6): number[] =>
-      addresses
-        .filter((address) => address.family === family)
-        .slice(0, ownAddressesMax)
-        .flatMap(({ bytes }) => [...new Uint32Array(Uint8Array.from(bytes).buffer)]);
-    writeGuardedInterface(new DataView(record.buffer), 0, {
-      v4: words(4),
-      v6: words(6),
-      mac: Uint8Array.from((mac ?? "").split(":"), (byte) => Number.parseInt(byte || "0", 16)),
-      linkId,
-      checksMac: mac === undefined ? 0 : 1,
-    });
-    native("guard a pod's interface", () => this.#native.guard(interfaceIndex, record));
+  /** Guards an interface from its next frame on, or changes what is its own. The kernel may take some milliseconds. */
+  guard(interfaceIndex: number, own: OwnSources): void {
+    native("guard a pod's interface", () => this.#native.guard(interfaceIndex, recordOf(own)));
+  }
+
+  /** The same while this thread does other work. */
+  async guardMeanwhile(interfaceIndex: number, own: OwnSources): Promise<void> {
+    await nativeAsync("guard a pod's interface", () =>
+      this.#native.guardMeanwhile(interfaceIndex, recordOf(own)),
+    );
   }
 
   /** Takes a guard away; there may be none. */
@@ -93,6 +87,24 @@ export class SourceGuards {
       };
     });
   }
+}
+
+/** A GuardedInterface. */
+function recordOf({ addresses, mac, linkId }: OwnSources): Uint8Array {
+  const record = new Uint8Array(GuardedInterface.bytes);
+  const words = (family: 4 | 6): number[] =>
+    addresses
+      .filter((address) => address.family === family)
+      .slice(0, ownAddressesMax)
+      .flatMap(({ bytes }) => [...new Uint32Array(Uint8Array.from(bytes).buffer)]);
+  writeGuardedInterface(new DataView(record.buffer), 0, {
+    v4: words(4),
+    v6: words(6),
+    mac: Uint8Array.from((mac ?? "").split(":"), (byte) => Number.parseInt(byte || "0", 16)),
+    linkId,
+    checksMac: mac === undefined ? 0 : 1,
+  });
+  return record;
 }
 
 /** Addresses from words in the order of memory; those of zeros are none. */

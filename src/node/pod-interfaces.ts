@@ -3,6 +3,7 @@ import type { GuardState, PodInterfaceItem } from "../control/control-routes.js"
 import { RefusalError } from "../control/refusal.js";
 import {
   type GuardedSources,
+  type OwnSources,
   ownAddressesMax,
   type SourceGuards,
 } from "../dataplane/source-guards.js";
@@ -155,12 +156,13 @@ export class PodInterfaces {
   }
 
   /**
-   * Guards an interface at once, before the API server tells of its pod. An older interface of the same pod stays
-   * guarded until it goes. One that may be more than this pod's is left alone, and the pod's looked for as any.
+   * Guards an interface before the API server tells of its pod. An older interface of the same pod stays guarded until
+   * it goes. One that may be more than this pod's is left alone, and the pod's looked for as any.
    *
+   * Cost:   what the kernel takes to attach a program is waited for, but not by this thread.
    * Errors: RefusalError (environment) when there is no such interface; DataplaneError when it cannot be guarded.
    */
-  attach({ namespace, name, addresses, interface: interfaceName }: ToldPod): void {
+  async attach({ namespace, name, addresses, interface: interfaceName }: ToldPod): Promise<void> {
     if (this.#guards === undefined) return;
     // Not all links: a node has hundreds, and a new pod waits for this.
     const link = readLink(interfaceName);
@@ -170,8 +172,22 @@ export class PodInterfaces {
     }
     if (!isOfOnePod(link)) return;
     const key = podText({ namespace, name });
-    this.#guard(key, new InterfaceFinder().of(link, addresses), addresses, true);
+    const found = new InterfaceFinder().of(link, addresses);
+    const before = this.#guarded.get(link.index);
+    const guarded = this.#noted(key, found, addresses, true);
+    // Meanwhile nobody need look for it.
+    this.#guarded.set(link.index, guarded);
+    try {
+      await this.#guards.guardMeanwhile(link.index, ownOf(guarded, found));
+    } catch (error) {
+      if (this.#guarded.get(link.index) === guarded) {
+        if (before === undefined) this.#guarded.delete(link.index);
+        else this.#guarded.set(link.index, before);
+      }
+      throw error;
+    }
     this.#wanted.delete(key);
+    this.#tellGuarded(before, guarded, found);
   }
 
   #noteNew(indexes: Iterable<number>): void {
@@ -345,8 +361,24 @@ export class PodInterfaces {
     }
   }
 
-  #guard(pod: string, found: PodInterface, addresses: readonly Address[], isTold: boolean): void {
-    const { link, linkLocal, mac } = found;
+  #guard(
+    ...about: readonly [pod: string, PodInterface, readonly Address[], isTold: boolean]
+  ): void {
+    const [, found] = about;
+    const before = this.#guarded.get(found.link.index);
+    const guarded = this.#noted(...about);
+    this.#guards?.guard(guarded.index, ownOf(guarded, found));
+    this.#guarded.set(guarded.index, guarded);
+    this.#tellGuarded(before, guarded, found);
+  }
+
+  /** What is known of an interface once it is guarded. Errors: RefusalError (environment) for too many addresses. */
+  #noted(
+    pod: string,
+    { link: { index, name } }: PodInterface,
+    addresses: readonly Address[],
+    isTold: boolean,
+  ): Guarded & { readonly pod: string } {
     for (const family of [4, 6] as const) {
       const own = addresses.filter((each) => each.family === family).length;
       if (own > ownAddressesMax) {
@@ -354,16 +386,16 @@ export class PodInterfaces {
         throw new RefusalError("environment", `got ${own} IPv${family} addresses, ${want}`);
       }
     }
-    const before = this.#guarded.get(link.index);
+    const before = this.#guarded.get(index);
     const linkId = before?.linkId ?? this.#nextLinkId();
-    this.#guards?.guard(link.index, {
-      addresses: [...addresses, ...linkLocal],
-      linkId,
-      ...(mac === undefined ? {} : { mac }),
-    });
-    const drops = before?.drops ?? 0;
-    const { index, name } = link;
-    this.#guarded.set(index, { index, name, linkId, pod, addresses, isTold, drops });
+    return { index, name, linkId, pod, addresses, isTold, drops: before?.drops ?? 0 };
+  }
+
+  #tellGuarded(
+    before: Guarded | undefined,
+    { pod, name, addresses }: Guarded & { readonly pod: string },
+    found: PodInterface,
+  ): void {
     if (before?.pod === pod || (before !== undefined && sameSources(before, found, addresses))) {
       return; // an earlier process has said it
     }
@@ -417,6 +449,15 @@ function itemWithoutGuard({ namespace, name, addresses }: LocalPod): PodInterfac
 /** The interface among a pod's that has its addresses, or that somebody has told. */
 function ownerOf(guarded: readonly Guarded[] = [], { addresses }: LocalPod): Guarded | undefined {
   return guarded.find((each) => each.isTold || sameAddresses(each.addresses, addresses));
+}
+
+/** What the guard of an interface has to know. */
+function ownOf({ addresses, linkId }: Guarded, { linkLocal, mac }: PodInterface): OwnSources {
+  return {
+    addresses: [...addresses, ...linkLocal],
+    linkId,
+    ...(mac === undefined ? {} : { mac }),
+  };
 }
 
 /** Whether an interface that an earlier process has guarded was guarded as it is now. */

@@ -327,7 +327,7 @@ class NodeProcess {
     const follower = this.#followSource();
     this.#follower = follower;
     await this.#network?.open({
-      guard: (pod) => this.#inPlace?.interfaces?.attach(pod),
+      guard: async (pod) => this.#inPlace?.interfaces?.attach(pod),
       refresh: this.#source.refreshLocal,
       updateNow: () => follower.now(),
       table: () => controller.table,

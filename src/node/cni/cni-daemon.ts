@@ -8,7 +8,7 @@ import { type Attachment, attachmentText, CniError, type Question } from "./ques
 export interface CniDaemonOptions {
   readonly pods: AttachedPods;
   /** Guards the interface of a pod, so that nobody speaks there as another. Errors: thrown. */
-  readonly guard: (pod: ToldPod) => void;
+  readonly guard: (pod: ToldPod) => Promise<void>;
   /** Has the source take what `pods` says now. */
   readonly refresh: () => void;
   /** Puts in force at once what the source has. */
@@ -70,12 +70,17 @@ export class CniDaemon {
     try {
       const { namespace, name } = attachment.pod;
       const { addresses, hostInterface } = attachment;
-      if (hostInterface !== undefined) {
-        this.#options.guard({ namespace, name, addresses, interface: hostInterface });
-      }
-      pods.add(attachment);
-      refresh();
-      await this.#untilInForce(attachment, waitMs - answerMs, signal);
+      const enforce = async () => {
+        pods.add(attachment);
+        refresh();
+        await this.#untilInForce(attachment, waitMs - answerMs, signal);
+      };
+      // Side by side: the kernel takes long to attach a guard, and the pod runs only when both are done.
+      const guarded =
+        hostInterface === undefined
+          ? undefined
+          : this.#options.guard({ namespace, name, addresses, interface: hostInterface });
+      await Promise.all([guarded, enforce()]);
       measures.added.observe((performance.now() - startMs) / 1_000);
     } catch (error) {
       measures.failed++;
