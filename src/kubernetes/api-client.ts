@@ -109,11 +109,15 @@ export class ApiClient {
     await closing(answer, within(quietMs, signal, late, work));
   }
 
-  /** Makes an object, of which the answer is not read. */
+  /** Makes an object. What the server says of it is read only so that the connection serves the next request too. */
   async create(path: string, object: unknown, signal: AbortSignal): Promise<void> {
     const body = JSON.stringify(object);
     const answer = await this.#open(path, new URLSearchParams(), signal, { body });
-    answer.destroy();
+    const late = () => new Error("late");
+    const rest = within(this.#options.timing.answerMs, signal, late, (inner) =>
+      shortBody(answer, inner),
+    );
+    await closing(answer, rest).catch(() => {}); // the object is there
   }
 
   /** Reads a body; the next piece must come within a time limit. */

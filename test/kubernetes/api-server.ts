@@ -81,6 +81,8 @@ export class ApiServer {
   pieceBytes = Number.POSITIVE_INFINITY;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** How many connections it has taken. */
+  taken = 0;
   readonly #raw = new Set<Duplex>();
   /** Connections that a fault has written to. */
   readonly #spoiled = new WeakSet<Duplex>();
@@ -110,6 +112,7 @@ export class ApiServer {
     this.#server = relayed === "plain" ? createPlain(listener) : createServer(server, listener);
     // Those that are still shaking hands count, too: a server that goes away does not wait for them.
     this.#server.on("connection", (socket) => {
+      this.taken++;
       this.#raw.add(socket);
       socket.on("close", () => this.#raw.delete(socket));
     });

@@ -57,6 +57,16 @@ test("an event is what kubectl finds by the pod", async () => {
   });
 });
 
+test("a connection serves many events: each new one costs a handshake", async () => {
+  await open();
+  for (let number = 1; number <= 5; number++) {
+    events.say(event("web", `the ${number}.`));
+    await eventually("the event", () => server.given.length === number);
+  }
+  expect(server.taken).toBeLessThanOrEqual(2);
+  expect(told).toEqual([]);
+});
+
 test("only the last is said, never the same twice, and nothing of a pod that is no more", async () => {
   await open({ perSecond: 50, burst: 1 });
   events.say(event("api"));
