@@ -351,7 +351,8 @@ describe("the Hubble listener", () => {
     const other = quick.open(getFlows, { follow: true });
     // They follow when they see this one.
     let next = 1;
-    const nowUs = (Date.now() + 1_000) * 1_000;
+    // Whenever their calls are read, it is later.
+    const nowUs = (Date.now() + 3_600_000) * 1_000;
     await expect
       .poll(() => {
         push(next, ++next, nowUs);

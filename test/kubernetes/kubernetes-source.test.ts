@@ -77,7 +77,10 @@ describe("KubernetesSource", () => {
     const first = followed.take().then(() => {
       isTaken = true;
     });
-    await pause(300);
+    // All others are followed, and the policies asked for again.
+    await eventually("what is there", () => {
+      return server.watches === 6 && followed.asked(policiesPath, false) > 2;
+    });
     expect(isTaken).toBe(false);
     expect(source.isBehind).toBe(true);
     server.fault = () => undefined;
@@ -258,32 +261,33 @@ describe("KubernetesSource", () => {
     server.fault = () => ({ status: 403, message: "forbidden" });
     server.cutWatches();
     await eventually("a line", () => /the last state stays in force/.test(followed.told.join()));
-    await pause(200);
+    const asked = followed.asked(podsPath, false);
+    await eventually("more refusals", () => followed.asked(podsPath, false) > asked + 2);
     await followed.take();
     expect(source.status().connected).toBe(false);
     expect(pods().length).toBe(10);
   });
 
   test("takes a new token from the kubeconfig when the old one is refused", async () => {
-    await followed.start();
+    const source = await followed.start();
     await followed.until(allPods);
     server.tokens.clear();
     server.tokens.add("second-token");
     server.cutWatches();
     server.put(podObject("late", { ip: "10.1.0.99" }));
-    await pause(200);
-    expect(followed.told.join()).not.toMatch(/(first|second)-token/);
+    await eventually("a refusal", () => source.status().resources.some(({ error }) => error));
     writeFileSync(followed.kubeconfig, server.kubeconfig("second-token"));
     await followed.until(() => pods().includes("late"));
+    expect(followed.told.join()).not.toMatch(/(first|second)-token/);
   });
 
   test("a server whose authority is not known is told nothing", async () => {
     const source = await followed.start({ ca: makeCertificates().ca });
     const first = followed.take();
     first.catch(() => {});
-    const error = () => source.status().resources[0]?.error;
-    await expect.poll(error).toMatch(/certificate|signature/i);
-    await pause(200);
+    const errors = () => source.status().resources.map(({ error }) => error ?? "");
+    const isRefused = (error: string) => /certificate|signature/i.test(error);
+    await expect.poll(() => errors().every(isRefused)).toBe(true);
     expect(server.seen).toEqual([]);
     expect(source.status()).toMatchObject({ lastHeard: null, connected: false });
     source.close();
@@ -432,11 +436,12 @@ describe("KubernetesSource", () => {
       server.remove(podObject(`web-${round}`));
       server.put(podObject(`late-${round}`, { ip: `10.1.1.${round}` }));
       if (round === 1) server.compact();
-      await pause(600);
+      await eventually("an age", () => {
+        const { connected, ageSeconds } = source.status();
+        return !connected && (ageSeconds ?? 0) > 0.3;
+      });
       await followed.take();
       expect(pods()).toContain(`web-${round}`);
-      await eventually("an end of the connection", () => !source.status().connected);
-      expect(source.status().ageSeconds).toBeGreaterThan(0.3);
       await server.start();
       await followed.until(() => pods().includes(`late-${round}`));
       expect(pods()).not.toContain(`web-${round}`);

@@ -83,8 +83,8 @@ describe.each(hooks)("by %s", (hook) => {
       else bench.bridge();
       await bench.node(permissive);
       for (const family of [4, 6] as const) {
-        expect(await bench.try("peer", family, TCP, 81)).toBe("answered");
-        expect(await bench.try("pod", family, icmp[family], 0)).toBe("answered");
+        expect(await bench.answers("peer", family, TCP, 81)).toBe("answered");
+        expect(await bench.answers("pod", family, icmp[family], 0)).toBe("answered");
       }
       expect((await bench.status()).drops).toEqual({});
 
@@ -115,7 +115,7 @@ describe.each(hooks)("by %s", (hook) => {
         for (const family of [4, 6] as const) {
           expect(await bench.try("peer", family, TCP, 81)).toBe("timed-out");
         }
-        expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+        expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
         return v4() !== undefined && v6() !== undefined;
       });
       // Whole, from the IP header on: its length, the ends, SYN.
@@ -144,7 +144,7 @@ describe.each(hooks)("by %s", (hook) => {
       else await expectRestrictive(bench);
 
       const running = await bench.node(permissive);
-      expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+      expect(await bench.answers("peer", 4, TCP, 81)).toBe("answered");
       writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
       const second = await bench.ask("reload", "--socket", bench.socket);
       expect(second).toContain("is in force");
@@ -163,7 +163,7 @@ describe.each(hooks)("by %s", (hook) => {
       running.kill("SIGTERM");
       await finish(running);
       expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
-      expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+      expect(await bench.answers("peer", 4, TCP, 81)).toBe("answered");
       expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
     });
 
@@ -220,7 +220,7 @@ describe.each(hooks)("by %s", (hook) => {
       await bench.ask("reload", "--socket", bench.socket);
       for (const way of ways)
         expect(await reached(bench, way), `${way.name}, isolated`).toBe(false);
-      expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
+      expect(await bench.answers("peer", 6, TCP, 80)).toBe("answered");
     });
 
     test("an address of the node's pod ranges that no pod has is closed, unless told otherwise", async () => {
@@ -302,13 +302,13 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
     );
     const flags = ["-f", file, "--pin-folder", bench.pins, "--socket", bench.socket];
     expect((await finish(bench.on("node", ...flags))).code).toBe(3);
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 81)).toBe("answered");
 
     await bench.node(restrictive);
     writeFileSync(file, "kind: [");
     expect((await finish(bench.on("reload", "--socket", bench.socket))).code).toBe(3);
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
   });
 
   test("a folder that is in no bpf file system is refused with the remedy", async () => {

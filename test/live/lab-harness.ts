@@ -150,6 +150,21 @@ export async function until(
   }
 }
 
+/**
+ * Waits until what is asked is answered, with more time for an answer each time: enough on a busy machine, and soon
+ * asked again where nobody could answer yet.
+ */
+export function untilAnswered(
+  what: string,
+  ask: (timeoutMs: number) => Promise<boolean>,
+): Promise<void> {
+  let waitMs = 75;
+  return until(what, () => {
+    waitMs = Math.min(2 * waitMs, patientMs);
+    return ask(waitMs);
+  });
+}
+
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -8,6 +8,7 @@ import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { pollModeWords, TABLE_ALIGNMENT_BYTES } from "../../src/layout/layout.gen.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { type Address, parseAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { named, threeTier, until } from "./lab-harness.js";
 import { addresses, missing, permissive, restrictive, tableOf, WireBench } from "./wire-bench.js";
 
@@ -77,7 +78,12 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
           );
         }
       }
-      const answers = await probe(wanted.map(([each]) => each));
+      // What is to be answered gets the time that a busy machine needs.
+      const answers = await probe(
+        wanted.map(([each, outcome]) =>
+          outcome === "answered" ? { ...each, timeoutMs: patientMs } : each,
+        ),
+      );
       expect(answers.map((each) => each.outcome)).toEqual(wanted.map(([, outcome]) => outcome));
       const { drops, links, connections } = dataplane.counters();
       expect(Object.keys(drops).sort()).toEqual(["policy-egress", "policy-ingress"]);
@@ -136,14 +142,8 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
           }
         }
         const dataplane = bench.filter(restrictive, kind, { workers });
-        const result = await bench.bulk(1, "-P", "4");
-        // A storm leaves kilobits; how fast it is otherwise is said by `sluice bench`.
-        expect(result.bitsPerSecond).toBeGreaterThan(1e6);
-        // AF_XDP carries no superframes: where a batch's segments overrun a stack's backlog of
-        // 1,000 packets, senders find the limit by losses.
-        if (kind !== "af-xdp") {
-          expect(result.retransmits / result.segments).toBeLessThan(0.05);
-        }
+        // How fast is said by `sluice bench`.
+        await bench.bulk(64, "-P", "4");
         const { drops } = dataplane.counters();
         expect(drops["frame-truncated"] ?? 0).toBe(0);
         expect(drops["offload-invalid"] ?? 0).toBe(0);

@@ -12,6 +12,7 @@ import {
   probe,
 } from "../../src/dataplane/host.js";
 import { formatAddress, parseAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { type Answer, finish, main, root, until } from "./lab-harness.js";
 import { usualLink } from "./wire-bench.js";
 
@@ -25,7 +26,7 @@ export type Connection = readonly [from: Host, to: Host, port: number, isAllowed
 
 /** How long to wait for what is denied, and for what is allowed. */
 const deniedMs = 600;
-const allowedMs = 10_000;
+const allowedMs = patientMs;
 
 const addressOf = (host: Host) => parseAddress(`10.9.0.${hosts[host]}`)!;
 

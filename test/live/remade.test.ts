@@ -16,7 +16,18 @@ import {
 import type { Check } from "../../src/doctor/diagnose.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
-import { finish, ipObstacle, labObstacle, main, named, pause, root, until } from "./lab-harness.js";
+import { patientMs } from "../patience.js";
+import {
+  finish,
+  ipObstacle,
+  labObstacle,
+  main,
+  named,
+  pause,
+  root,
+  until,
+  untilAnswered,
+} from "./lab-harness.js";
 import { peerAddresses, podAddresses, SidecarBench, sidecarObstacle } from "./sidecar-harness.js";
 
 const TCP = 6;
@@ -192,7 +203,7 @@ class RoutingNode {
     return JSON.parse((await finish(spawn(process.execPath, command))).stdout);
   }
 
-  async flows(timeoutMs = 150): Promise<boolean> {
+  async flows(timeoutMs: number): Promise<boolean> {
     const [answer] = await probe([
       {
         sourceNamespaceFd: this.peer,
@@ -208,7 +219,7 @@ class RoutingNode {
   }
 
   async flowsAgain(): Promise<void> {
-    await until("allowed traffic", () => this.flows());
+    await untilAnswered("allowed traffic", (timeoutMs) => this.flows(timeoutMs));
   }
 
   /** What `sluice doctor` finds on the node. */
@@ -461,7 +472,7 @@ socket.create_connection(("${pod.text}", 80), 5).sendall(b"m" * 2900)`;
 
     bench.ip(bench.node, "link set vp name moved");
     await until("the other name", () => said().includes("vp: it is called moved now"));
-    expect(await bench.flows(5_000)).toBe(true);
+    expect(await bench.flows(patientMs)).toBe(true);
     expect(await state()).toEqual(["attached: it is called moved now", "attached"]);
 
     // Another one takes the name: that is the one that is meant. The one before stays closed.
@@ -504,7 +515,7 @@ describe.skipIf(sidecarObstacle !== undefined)(
       await until("the attack to be heard", () => received(bench.pod) > 200);
     };
     const flowsAgain = () =>
-      until("allowed traffic", async () => {
+      untilAnswered("allowed traffic", async (timeoutMs) => {
         const [answer] = await probe([
           {
             sourceNamespaceFd: bench.network,
@@ -513,7 +524,7 @@ describe.skipIf(sidecarObstacle !== undefined)(
             destination: address(podAddresses[0]),
             protocol: TCP,
             port: 5432,
-            timeoutMs: 150,
+            timeoutMs,
           },
         ]);
         return answer?.outcome === "answered";

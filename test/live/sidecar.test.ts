@@ -108,6 +108,23 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
 
   const flood = (): Running => bench.traffic(bench.network, "flood", podAddresses[0], "5433");
 
+  /** What a namespace's kernel has counted of its datagrams. */
+  const udpCount = (namespace: number, name: string): number => {
+    const words = [...bench.enter(namespace), "cat", "/proc/net/snmp"];
+    const [names = [], values = []] = execFileSync("nsenter", words, { encoding: "utf8" })
+      .split("\n")
+      .filter((line) => line.startsWith("Udp:"))
+      .map((line) => line.split(" "));
+    return Number(values[names.indexOf(name)]);
+  };
+
+  /** Waits until a flood has sent a hundred more. */
+  const sentBy = async (denied: Running): Promise<void> => {
+    const sent = async () => Number((await denied.say("now")).split(" ")[0]);
+    const before = await sent();
+    await until("a hundred datagrams", async () => (await sent()) >= before + 100);
+  };
+
   /** Sets a mark, and waits until a datagram that is sent after it is answered. */
   const answeredAfter = async (mark: string, denied: Running): Promise<void> => {
     const figures = async (name: string) => (await denied.say(name)).split(" ").map(Number);
@@ -149,7 +166,8 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
   test("a web server under load: start, 100 reloads, stop", async () => {
     await bench.serve();
     const load = bench.traffic(bench.network, "load", "2", ...urls);
-    await pause(500);
+    const done = async () => Number(await load.say("done?"));
+    await until("requests", async () => (await done()) > 20);
     const running = await bench.sidecar("--adopt");
     expect(running.err()).toMatch(/[1-9]\d* connections adopted, 0 denied/);
     for (let generation = 2; generation <= 101; generation++) {
@@ -158,11 +176,11 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
         running.err().includes(`generation ${generation} is in force`),
       );
     }
+    const before = await done();
     expect(await bench.end(running)).toBe(0);
-    await pause(300);
-    const result = JSON.parse(await load.say("end"));
-    expect(result).toMatchObject({ failed: 0, errors: [] });
-    expect(result.done).toBeGreaterThan(500);
+    await until("requests afterwards", async () => (await done()) > before + 20);
+    expect(before).toBeGreaterThan(100);
+    expect(JSON.parse(await load.say("end"))).toMatchObject({ failed: 0, errors: [] });
   });
 
   // Goal: from the moment that the interface is taken, the denied are not answered once.
@@ -177,28 +195,32 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     running.child.kill("SIGHUP");
     await until("the reload", () => running.err().includes("generation 2 is in force"));
     await bench.end(running, "SIGKILL");
-    await pause(200);
+    await sentBy(denied);
     running = await bench.sidecar("--on-stop", "block");
-    await pause(100);
+    await sentBy(denied);
     expect(await bench.end(running)).toBe(0);
-    await pause(200);
+    await sentBy(denied);
     running = await bench.sidecar();
-    await pause(100);
+    await sentBy(denied);
     await denied.say("stopping");
+    const overflown = [bench.pod, bench.network]
+      .map((namespace) => udpCount(namespace, "RcvbufErrors"))
+      .reduce((sum, count) => sum + count);
     expect(await bench.end(running)).toBe(0);
     await answeredAfter("stopped", denied);
-    const { marks, runs, sent }: Flood = JSON.parse(await denied.say("end"));
+    const { marks, runs }: Flood = JSON.parse(await denied.say("end"));
     const [first, last] = [runs[0], runs.at(-1)];
     expect(runs.filter(([from, to]) => to >= marks["ready"]! && from < marks["stopping"]!)).toEqual(
       [],
     );
-    // Nor does anything slip through while the interface changes hands. After the stop the server's own buffer may
-    // overflow: on a busy machine it is not asked for 256 datagrams.
-    expect(first?.[0]).toBeLessThan(5);
+    // Nor does anything slip through while the interface changes hands. On a busy machine there are gaps of another
+    // reason: the buffer of a server or client that is not run.
     expect(first?.[1]).toBeLessThan(marks["ready"]!);
-    expect(last?.[0]).toBeGreaterThanOrEqual(marks["stopping"]!);
-    expect(last?.[1]).toBeGreaterThan(sent - 100);
-    expect(runs.filter(([from]) => from < marks["stopping"]!)).toHaveLength(1);
+    if (overflown === 0) {
+      expect(first?.[0]).toBeLessThan(5);
+      expect(runs.filter(([from]) => from < marks["stopping"]!)).toHaveLength(1);
+    }
+    expect(last?.[1]).toBeGreaterThanOrEqual(marks["stopped"]!);
   });
 
   // Goal: a container's end does not open the pod: no denied datagram is answered from the first start on.
@@ -220,7 +242,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       expect(await bench.end(running, signal)).toBe(0);
       expect(running.err()).toContain("eth0: stays in place, and nothing passes");
-      await pause(300);
+      await sentBy(denied);
       running = await ready(bench.start(bench.pod, ...untold()));
       expect(running.err()).toContain("eth0: goes on where a process has ended");
     }
@@ -268,12 +290,12 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
 
     const allowed = async (...at: readonly string[]) => {
       const load = bench.traffic(bench.network, "load", "1", ...at);
-      await pause(300);
+      await until("requests", async () => Number(await load.say("done?")) > 4);
       return JSON.parse(await load.say("end"));
     };
     expect(await allowed(...urls)).toMatchObject({ failed: 0, errors: [] });
     const denied = flood();
-    await pause(200);
+    await sentBy(denied);
     expect(JSON.parse(await denied.say("end"))).toMatchObject({ runs: [] });
     const seen = await ask("observe", "--last", "1000");
     expect(seen).toMatch(/shop\/payment:\d+ .*-> shop\/database:5432 .*FORWARDED/);
@@ -376,16 +398,9 @@ sidecars:
     const words = ["run", "--config", path, "--socket", "none"];
     const running = bench.start(bench.pod, process.execPath, main, ...words);
     await bench.ready(running);
-    const received = () => {
-      const [names = [], values = []] = bench
-        .inPod("cat", "/proc/net/snmp")
-        .split("\n")
-        .filter((line) => line.startsWith("Udp:"))
-        .map((line) => line.split(" "));
-      return Number(values[names.indexOf("InDatagrams")]);
-    };
+    const received = () => udpCount(bench.pod, "InDatagrams");
     const denied = flood();
-    await pause(200);
+    await sentBy(denied);
     const before = received();
     for (const [round, onStop] of ["block", "restore", "block", "restore"].entries()) {
       configure("shop/database", onStop);
@@ -393,11 +408,11 @@ sidecars:
       const said = `generation ${round + 2} is in force`;
       await until(said, () => running.err().includes(said));
     }
-    await pause(100);
+    await sentBy(denied);
     expect(received()).toBe(before);
     expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
     const allowed = bench.traffic(bench.network, "load", "1", ...urls);
-    await pause(300);
+    await until("requests", async () => Number(await allowed.say("done?")) > 4);
     expect(JSON.parse(await allowed.say("end"))).toMatchObject({ failed: 0 });
     expect(running.err()).not.toContain("not put back");
     expect(await bench.end(running)).toBe(0);
@@ -418,7 +433,7 @@ sidecars:
       expect(await bench.ended(running)).toBe(4);
       expect(running.err()).toContain("operation not permitted");
       const denied = flood();
-      await pause(200);
+      await sentBy(denied);
       expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
     }
     const next = await bench.sidecar();
@@ -450,7 +465,7 @@ sidecars:
     await until("requests", async () => Number(await load.say("done?")) > 20);
     expect(JSON.parse(await load.say("end"))).toMatchObject({ failed: 0 });
     await bench.end(running, "SIGKILL");
-    await pause(200);
+    await sentBy(denied);
     const again = await bench.sidecar();
     expect(again.err()).toContain("goes on where a process was killed");
     expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
@@ -479,7 +494,7 @@ sidecars:
     }
     expect(JSON.parse(await load.say("end"))).toMatchObject({ failed: 0 });
     await bench.end(running, "SIGKILL");
-    await pause(200);
+    await sentBy(denied);
     const again = await bench.sidecar("--link", "kernel");
     expect(again.err()).toContain("goes on where a process was killed");
     expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
@@ -567,7 +582,7 @@ sidecars:
       expect(more, "both stand").toEqual([]);
       last = stands ?? (await bench.sidecar());
       await denied.say(`standing ${round}`);
-      await pause(200);
+      await sentBy(denied);
       await denied.say(`${round} stood`);
       expect(bench.seen()).toEqual(before);
       expect(bench.inPod("tc", "filter", "show", "dev", "sluice-up2", "ingress")).toContain("bpf");

