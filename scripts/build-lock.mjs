@@ -1,41 +1,35 @@
-import { mkdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { mkdirSync, realpathSync } from "node:fs";
+import { createServer } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 
 /**
  * Runs a build when no other one is at work in `folder`: two would spoil each other, or do the same twice. The second
- * waits for the first, however long that takes on a busy machine. The lock is a link that names its process: what a
- * killed build has left is taken over.
+ * waits for the first, however long that takes on a busy machine. The lock is a socket's abstract name, which the
+ * kernel gives to one process at a time, and takes back when that ends in whatever way: a killed build leaves nothing
+ * that two of those who wait could both take over.
  */
 export async function aloneIn(folder, build) {
   mkdirSync(folder, { recursive: true });
-  const lock = join(folder, "build.lock");
-  while (!isTaken(lock)) {
-    if (isHeld(lock)) await pause(200);
-    else rmSync(lock, { recursive: true, force: true });
-  }
+  const key = createHash("sha256").update(realpathSync(folder)).digest("hex");
+  const lock = await taken(`\0sluice-build-${key}`);
   try {
     return await build();
   } finally {
-    rmSync(lock, { force: true });
+    lock.close();
   }
 }
 
-function isTaken(lock) {
-  try {
-    symlinkSync(String(process.pid), lock);
-    return true;
-  } catch (error) {
-    if (error.code === "EEXIST") return false;
-    throw error;
-  }
-}
-
-function isHeld(lock) {
-  try {
-    process.kill(Number(readlinkSync(lock)), 0);
-    return true;
-  } catch (error) {
-    return error.code === "EPERM";
+/** Resolves to a socket that has the name. */
+async function taken(name) {
+  for (;;) {
+    const lock = createServer();
+    const error = await new Promise((resolve) => {
+      lock.once("error", resolve);
+      lock.listen(name, () => resolve(undefined));
+    });
+    if (error === undefined) return lock;
+    if (error.code !== "EADDRINUSE") throw error;
+    await pause(200);
   }
 }
