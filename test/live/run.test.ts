@@ -234,7 +234,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     expect(await json("status")).toMatchObject({ generation: 1, enforced: false });
     rmSync(join(folder, "policies.yaml"));
     writeFileSync(join(folder, "deny.yaml"), denyDatabase);
-    expect((await sluice("wait", "--timeout", "10s")).stdout).toBe("generation 2 is in force\n");
+    expect((await sluice("wait", "--timeout", "60s")).stdout).toBe("generation 2 is in force\n");
     expect(await connects(5432)).toBe(false);
 
     const flushed = await sluice("conntrack", "flush", "--all");

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { decodeFlowEvent } from "../../src/dataplane/events.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
-import { finish, named, pause, until } from "./lab-harness.js";
+import { named, pause, until } from "./lab-harness.js";
+import { threadsOf, untilAsleep } from "./starvation.js";
 import { missing, restrictive, tableOf, usualLink, WireBench } from "./wire-bench.js";
 
 const obstacle = mayMakeNamespaces()
@@ -57,36 +58,44 @@ describe.skipIf(obstacle !== undefined)(named("swap under fire", obstacle), () =
       heard += text;
     });
     await until("the receiver", () => heard.includes("listens"));
-    const sender = finish(bench.start(bench.peer, "python3", "-c", senderProgram));
+    const sender = bench.start(bench.peer, "python3", "-c", senderProgram);
+    let said = "";
+    sender.stdout?.on("data", (text) => {
+      said += text;
+    });
     await until("traffic", () => counts.size > 0);
 
     let generation = 1;
-    for (let swap = 0; swap < swaps; swap++) {
+    const ways = [onlyOdd, onlyEven].flatMap((port) => [`opened ${port}`, `dropped ${port}`]);
+    // Both policies have their say on either port.
+    const isEnough = () =>
+      [...ways, `dropped ${neither}`].every((way) => (counts.get(way) ?? 0) > 100);
+    for (let swap = 0; swap < swaps || !isEnough(); swap++) {
       generation = dataplane.swapTable(tables[(generation + 1) % 2]!, [[0, 0]]);
       await pause(1);
     }
-    expect(generation).toBe(swaps + 1);
-    const { stdout } = await sender;
-    const sent = Number(stdout);
-    await pause(200);
+    expect(generation).toBeGreaterThan(swaps);
+    sender.stdin?.end();
+    await until("what was sent", () => said !== "");
+    const sent = Number(said);
+    await untilAsleep(threadsOf(process.pid, /^sluice-worker/));
     receiver.stdin?.end();
     await until("the count", () => /\d+\n$/.test(heard));
     expect(wrong).toEqual([]);
     expect(lost).toBe(0);
-    // Both policies had their say on either port.
-    for (const port of [onlyOdd, onlyEven]) {
-      expect(counts.get(`opened ${port}`), `opened ${port}`).toBeGreaterThan(100);
-      expect(counts.get(`dropped ${port}`), `dropped ${port}`).toBeGreaterThan(100);
-    }
-    expect(counts.get(`dropped ${neither}`)).toBeGreaterThan(100);
-    expect(sent).toBeGreaterThan(1_000);
-    expect(Number(heard.split("\n")[1])).toBe(sent);
+    // On a busy machine a ring may overflow, which is no table's doing.
+    const rings = [...dataplane.counters().links.values()].map(({ lostFrames }) => lostFrames);
+    const overflown = rings.reduce((sum, count) => sum + count);
+    const received = Number(heard.split("\n")[1]);
+    expect(received).toBeGreaterThanOrEqual(sent - overflown);
+    expect(received).toBeLessThanOrEqual(sent);
   });
 });
 
 const receiverProgram = `import select, socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+try: s.setsockopt(socket.SOL_SOCKET, 33, 1 << 26) # SO_RCVBUFFORCE
+except PermissionError: s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 s.bind(("0.0.0.0", ${both})); print("listens", flush=True)
 seen = 0
 while True:
@@ -95,16 +104,14 @@ while True:
     elif sys.stdin in ready: break
 print(seen, flush=True)`;
 
-const senderProgram = `import socket, time
+const senderProgram = `import select, socket, sys
 lasting = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sent = 0
-end = time.monotonic() + 6
-while time.monotonic() < end:
+while not select.select([sys.stdin], [], [], 0.0005)[0]:
     fresh = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for port in (${onlyOdd}, ${onlyEven}, ${neither}):
         fresh.sendto(b"fresh", ("10.0.0.1", port))
         lasting.sendto(b"lasting", ("10.0.0.1", ${both}))
         sent += 1
     fresh.close()
-    time.sleep(0.0005)
 print(sent)`;
