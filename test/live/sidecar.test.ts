@@ -12,7 +12,8 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ControlList, InterfaceItem } from "../../src/control/control-routes.js";
-import { tryLock } from "../../src/dataplane/host.js";
+import { configureInterface, tryLock } from "../../src/dataplane/host.js";
+import { parseAddress } from "../../src/net/address.js";
 import { finish, main, named, pause, until } from "./lab-harness.js";
 import {
   podAddresses,
@@ -106,7 +107,12 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
 
   afterEach(() => bench.close());
 
-  const flood = (): Running => bench.traffic(bench.network, "flood", podAddresses[0], "5433");
+  const flood = (): Running => {
+    // Else what is sent while nobody answers for the address waits for that, and is let go at the end.
+    const pod = { address: parseAddress(podAddresses[0])!, mac: "02:00:00:00:00:30" };
+    configureInterface(bench.network, { name: "eth0", neighbours: [pod] });
+    return bench.traffic(bench.network, "flood", podAddresses[0], "5433");
+  };
 
   /** What a namespace's kernel has counted of its datagrams. */
   const udpCount = (namespace: number, name: string): number => {
