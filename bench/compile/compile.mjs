@@ -2,6 +2,7 @@
 // Standard output gets one JSON line a result, standard error a table for people.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { quantile } from "../../dist/bench/statistics.js";
 import { compile } from "../../dist/compiler/compile.js";
 import { IncrementalCompiler } from "../../dist/compiler/incremental.js";
 import { Dataplane } from "../../dist/dataplane/dataplane.js";
@@ -35,10 +36,6 @@ function randomBelow(seed) {
 function report(line, text) {
   console.log(JSON.stringify({ bench: "compile", node: process.version, ...line }));
   console.error(text);
-}
-
-function quantile(sorted, share) {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
 function ms(value) {
@@ -147,10 +144,9 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       updates.push(updated - start);
       efforts[result.effort]++;
     }
-    const totals = updates.map((update, index) => update + swaps[index]).sort((a, b) => a - b);
-    updates.sort((a, b) => a - b);
-    swaps.sort((a, b) => a - b);
-    written.sort((a, b) => a - b);
+    // What changes nothing writes nothing.
+    const writtenBytes = (share) => (written.length === 0 ? 0 : quantile(written, share));
+    const totals = updates.map((update, index) => update + swaps[index]);
     const line = {
       result: "event",
       pods,
@@ -158,8 +154,8 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       events: eventsPerKind,
       ...efforts,
       byLines,
-      writtenP50Bytes: quantile(written, 0.5),
-      writtenP99Bytes: quantile(written, 0.99),
+      writtenP50Bytes: writtenBytes(0.5),
+      writtenP99Bytes: writtenBytes(0.99),
       updateP50Ms: quantile(updates, 0.5),
       updateP99Ms: quantile(updates, 0.99),
       swapP50Ms: quantile(swaps, 0.5),

@@ -1,5 +1,6 @@
 // Clicks on the page of `sluice ui`, in a real browser, and how long it takes to answer them.
 import { createRequire } from "node:module";
+import { quantile } from "../../dist/bench/statistics.js";
 
 const { chromium } = createRequire(import.meta.url)("playwright-core");
 
@@ -99,7 +100,8 @@ export class ClickedPage {
   /** Lines for people: each click, then all of them. */
   report() {
     const line = (name, took, worked) => {
-      const both = (list) => `median ${text(part(list, 0.5))} ms, p99 ${text(part(list, 0.99))} ms`;
+      const both = (list) =>
+        `median ${text(quantile(list, 0.5))} ms, p99 ${text(quantile(list, 0.99))} ms`;
       return `${name.padEnd(16)} ${both(took)}; of that the page's own work ${both(worked)}`;
     };
     return [
@@ -114,12 +116,6 @@ export class ClickedPage {
 }
 
 const text = (number) => number.toFixed(0).padStart(4);
-
-/** What so large a part of a list is not above. */
-export function part(list, share) {
-  const sorted = [...list].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-}
 
 /** How memory went, in MiB: at first, at most in each half, at the end. What is kept for ever grows in the second half. */
 export function course(all) {

@@ -10,7 +10,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { ClickedPage, course, part } from "./clicks.mjs";
+import { cpuSecondsOfProcess } from "../../dist/bench/cpu-time.js";
+import { median, quantile } from "../../dist/bench/statistics.js";
+import { ClickedPage, course } from "./clicks.mjs";
 import { manifestsOf } from "./manifests.mjs";
 
 const [seconds = 120, pods = 200, rate = 2_000] = process.argv.slice(2).map(Number);
@@ -54,12 +56,6 @@ function start(command, words, input) {
   return { child, next, last: () => lines.at(-1) };
 }
 
-/** Processor time of a process so far. Units: milliseconds. */
-function cpuMs(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
 const rss = (pid) =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
 
@@ -87,19 +83,23 @@ async function run() {
   let page;
   /** What the lab does in a window: of each datagram, of each round trip. */
   const measure = async (withPage, during) => {
-    const [before, cpu, atMs] = [JSON.parse(await flows.next()), cpuMs(lab), performance.now()];
+    const [before, cpu, atMs] = [
+      JSON.parse(await flows.next()),
+      cpuSecondsOfProcess(lab),
+      performance.now(),
+    ];
     const trips = echo.next();
     echo.child.stdin.write(`${roundTrips}\n`);
     while (performance.now() < atMs + windowMs) await during();
     const { us, lost } = JSON.parse(await trips);
-    const [after, cpuAfter] = [JSON.parse(await flows.next()), cpuMs(lab)];
+    const [after, cpuAfter] = [JSON.parse(await flows.next()), cpuSecondsOfProcess(lab)];
     const sent = after.sent - before.sent;
     windows.push({
       withPage,
       ...{ us, lost, sent },
       rate: sent / ((performance.now() - atMs) / 1_000),
       answered: (after.answered - before.answered) / sent,
-      cpuUs: ((cpuAfter - cpu) * 1_000) / sent,
+      cpuUs: ((cpuAfter - cpu) * 1e6) / sent,
     });
     memory.lab.push(rss(lab));
   };
@@ -128,15 +128,15 @@ function report(windows, memory) {
   const compared = (title, value, unit, digits) => {
     const [without, beside] = [of(false, value), of(true, value)];
     const ratios = beside.map((each, at) => each / without[at]);
-    const show = (list) => part(list, 0.5).toFixed(digits);
+    const show = (list) => median(list).toFixed(digits);
     console.log(
-      `${title.padEnd(30)} without the page ${show(without)} ${unit}, with it ${show(beside)} ${unit}; ratio, median of ${ratios.length} pairs: ${part(ratios, 0.5).toFixed(2)} [${Math.min(...ratios).toFixed(2)} ${Math.max(...ratios).toFixed(2)}]`,
+      `${title.padEnd(30)} without the page ${show(without)} ${unit}, with it ${show(beside)} ${unit}; ratio, median of ${ratios.length} pairs: ${median(ratios).toFixed(2)} [${Math.min(...ratios).toFixed(2)} ${Math.max(...ratios).toFixed(2)}]`,
     );
   };
   compared("new flows a second", ({ rate: each }) => each, "", 0);
   compared("datagrams answered", ({ answered }) => answered, "", 4);
-  compared("round trip, median", ({ us }) => part(us, 0.5), "µs", 0);
-  compared("round trip, p99", ({ us }) => part(us, 0.99), "µs", 0);
+  compared("round trip, median", ({ us }) => median(us), "µs", 0);
+  compared("round trip, p99", ({ us }) => quantile(us, 0.99), "µs", 0);
   compared("the lab's processor time, a flow", ({ cpuUs }) => cpuUs, "µs", 0);
   const lost = windows.reduce((sum, each) => sum + each.lost, 0);
   console.log(`round trips lost: ${lost} of ${windows.length * roundTrips}`);

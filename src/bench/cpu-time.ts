@@ -16,6 +16,19 @@ export function newThreads<Result>(step: () => Result): {
 }
 
 /**
+ * The CPU time that a process has used so far, with that of threads that have ended. Units: seconds, in steps of a
+ * hundredth: for times of a second and more.
+ *
+ * Source: proc_pid_stat(5).
+ */
+export function cpuSecondsOfProcess(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The name before it may have any character.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
  * The CPU time that threads have used, with the kernel's work in their name. Threads that have ended count no more.
  *
  * Source: Documentation/scheduler/sched-stats.rst of the kernel.

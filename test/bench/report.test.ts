@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { lineChart } from "../../src/bench/charts.js";
 import { reportHtml } from "../../src/bench/html.js";
 import { type Block, makePlan } from "../../src/bench/plan.js";
 import { makeReport } from "../../src/bench/report.js";
@@ -265,26 +264,6 @@ describe("report", () => {
     // Each picture says in words what it shows.
     const spoken = page.match(/<svg[^>]* aria-label="[^"]+"/g);
     expect(spoken?.length).toBe(page.match(/<svg/g)?.length);
-  });
-
-  test("axes begin at a round number, and have more than one", () => {
-    const line = (contender: string, ys: readonly number[]) => ({
-      ...{ contender, title: contender },
-      points: ys.map((y, at) => ({ x: 10 ** (at + 1), y })),
-    });
-    const drawn = lineChart(
-      [line("routed", [12_500, 11_000]), line("iptables", [9_000, 1_500])],
-      "x",
-    );
-    const ticks = [...drawn.matchAll(/text-anchor="end">([^<]+)</g)].map(([, text]) => text);
-    expect(ticks).toEqual(["1k", "2k", "5k", "10k"]);
-    // Names whose lines end at one place stand apart, above the bottom.
-    const same = lineChart(
-      ["a", "b", "c"].map((name) => line(name, [10, 1])),
-      "x",
-    );
-    const names = [...same.matchAll(/y="([\d.]+)">[abc]</g)].map(([, y]) => Number(y));
-    expect(names).toEqual([230, 247, 264]);
   });
 
   test("a saved report is shown beside another, and says what is clear and what is not", () => {
