@@ -130,6 +130,10 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
     test("search, focus, folding and the heat map by keyboard", async () => {
       await open(url);
       await page.waitForSelector(".node");
+      await page.keyboard.press("?");
+      await untilTrue("document.activeElement.textContent === 'Close'");
+      await page.keyboard.press("Escape");
+      await untilTrue("document.querySelector('dialog') === null");
       await page.keyboard.press("/");
       await untilTrue("document.activeElement.id === 'search'");
       await page.fill("#search", "stranger");

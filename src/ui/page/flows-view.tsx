@@ -103,7 +103,7 @@ function useGrowing(): readonly [number, ComponentChildren] {
     if (count >= rowsMax || end.current === null) return;
     const observer = new IntersectionObserver(
       ([seen]) => seen!.isIntersecting && setCount(count + rowsAtFirst),
-      { root: end.current.parentElement, rootMargin: "600px" },
+      { root: end.current.parentElement, rootMargin: "100px" },
     );
     observer.observe(end.current);
     return () => observer.disconnect();

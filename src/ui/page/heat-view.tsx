@@ -296,17 +296,20 @@ function draw(
   const side = cell * shown.length;
   context.fillStyle = colour("cell-none");
   context.fillRect(left, top, side, side);
-  for (const [style, rects] of stylesOf(model, shown, cells, marks)) {
+  for (const [style, runs] of stylesOf(model, shown, cells, marks)) {
     const [kind, alpha] = style.split(" ");
     context.fillStyle = colour(kind === "self" ? "cell-self" : `kind-${kind}`);
     context.globalAlpha = Number(alpha);
-    for (const place of rects) {
-      const x = left + (place % shown.length) * cell;
-      const y = top + Math.floor(place / shown.length) * cell;
-      context.fillRect(x, y, cell - gap, cell - gap);
+    for (const { column, row, count } of runs) {
+      context.fillRect(left + column * cell, top + row * cell, cell, count * cell);
     }
   }
   context.globalAlpha = 1;
+  context.fillStyle = colour("cell-none");
+  for (let line = 1; gap > 0 && line <= shown.length; line++) {
+    context.fillRect(left + line * cell - gap, top, gap, side);
+    context.fillRect(left, top + line * cell - gap, side, gap);
+  }
   drawFlows(context, model, shown, grid, marks, colour);
   context.strokeStyle = colour("edge");
   context.lineWidth = 1;
@@ -323,34 +326,49 @@ function draw(
   drawLabels(context, model, shown, grid, marks, colour);
 }
 
+/** Cells of one column, below each other, that look alike. */
+interface Run {
+  readonly column: number;
+  readonly row: number;
+  count: number;
+}
+
 /** Cells by their colour and strength, so that each is set once. */
 function stylesOf(
   model: MapModel,
   shown: readonly number[],
   cells: Uint8Array,
   { found, hidden, hasFlows }: Marks,
-): ReadonlyMap<string, readonly number[]> {
+): ReadonlyMap<string, readonly Run[]> {
   const used = usedCells(model, shown);
-  const styles = new Map<string, number[]>();
-  const isHidden = (isUsed: boolean) =>
-    hidden.has(isUsed ? "seen" : hasFlows ? "unused" : "allowed");
-  shown.forEach((from, row) => {
-    const isRowFound = found.has(from);
-    for (let column = 0; column < shown.length; column++) {
-      const place = row * shown.length + column;
-      const kind = cells[place]!;
-      if (kind === 0) continue;
-      const isSelf = kind === notJudged;
-      const isUsed = used[place] === 1;
-      if (!isSelf && isHidden(isUsed)) continue;
-      const isDim = found.size > 0 && !isRowFound && !found.has(shown[column]!);
-      const alpha = isDim ? 0.18 : hasFlows && !isUsed && !isSelf ? 0.45 : 1;
-      const style = `${isSelf ? "self" : portKinds[kind]} ${alpha}`;
-      const places = styles.get(style);
-      if (places === undefined) styles.set(style, [place]);
-      else places.push(place);
+  const isFound = shown.map((at) => found.has(at));
+  const styleOf = (row: number, column: number): string | undefined => {
+    const place = row * shown.length + column;
+    const kind = cells[place]!;
+    if (kind === 0) return undefined;
+    const isSelf = kind === notJudged;
+    const isUsed = used[place] === 1;
+    if (!isSelf && hidden.has(isUsed ? "seen" : hasFlows ? "unused" : "allowed")) return undefined;
+    const isDim = found.size > 0 && !isFound[row] && !isFound[column];
+    const alpha = isDim ? 0.18 : hasFlows && !isUsed && !isSelf ? 0.45 : 1;
+    return `${isSelf ? "self" : portKinds[kind]} ${alpha}`;
+  };
+  const styles = new Map<string, Run[]>();
+  for (let column = 0; column < shown.length; column++) {
+    let run: Run | undefined;
+    let before: string | undefined;
+    for (let row = 0; row < shown.length; row++) {
+      const style = styleOf(row, column);
+      if (style !== undefined && style === before) run!.count++;
+      else if (style !== undefined) {
+        run = { column, row, count: 1 };
+        const runs = styles.get(style);
+        if (runs === undefined) styles.set(style, [run]);
+        else runs.push(run);
+      }
+      before = style;
     }
-  });
+  }
   return styles;
 }
 

@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { MapDocument, PageDocument } from "../documents.js";
 import { FlowStore, source } from "./data.js";
 import { FlowsView } from "./flows-view.js";
@@ -173,6 +173,13 @@ function App() {
 }
 
 function Help({ onClose }: { readonly onClose: () => void }) {
+  const close = useRef<HTMLButtonElement>(null);
+  // The keyboard is where the help is, and then where it was.
+  useEffect(() => {
+    const before = document.activeElement as HTMLElement | null;
+    close.current?.focus();
+    return () => before?.focus();
+  }, []);
   return (
     <dialog open class="help" aria-label="keys">
       <h2>Keys</h2>
@@ -186,7 +193,7 @@ function Help({ onClose }: { readonly onClose: () => void }) {
           </div>
         ))}
       </dl>
-      <button type="button" onClick={onClose}>
+      <button ref={close} type="button" onClick={onClose}>
         Close
       </button>
     </dialog>

@@ -430,14 +430,18 @@ function PairList({ model, shown, found, hasFlows, hidden, onPick }: ListProps) 
             const [source, target] = [model.nodes[from]!, model.nodes[to]!];
             return (
               <tr key={pairKey(from, to)}>
-                <td>{source.key}</td>
-                <td>
+                <td data-title="From">{source.key}</td>
+                <td data-title="To">
                   <button type="button" class="link" onClick={() => onPick(source.key, target.key)}>
                     {target.key}
                   </button>
                 </td>
-                <td>{ports}</td>
-                {hasFlows && <td class={state}>{state === "unused" ? "not seen" : state}</td>}
+                <td data-title="Ports">{ports}</td>
+                {hasFlows && (
+                  <td class={state} data-title="Flows">
+                    {state === "unused" ? "not seen" : state}
+                  </td>
+                )}
               </tr>
             );
           })}
