@@ -89,7 +89,7 @@ function sectionHtml({ title, text, header, rows, empty }: Section): string {
   const body = rows.map((row) => `<tr>${row.map(cellHtml).join("")}</tr>`).join("\n");
   const id = title.toLowerCase().replaceAll(" ", "-");
   return `<section class="${id}"><h2>${escapeText(title)}</h2>${paragraphs}
-<div class="wide"><table><thead><tr>${head}</tr></thead>
+<div class="wide" role="region" tabindex="0" aria-label="${escapeText(title)}"><table><thead><tr>${head}</tr></thead>
 <tbody>
 ${body}
 </tbody></table></div></section>`;
@@ -138,6 +138,13 @@ td.bad{font-weight:600}
 .bad{color:var(--bad)}
 .quiet{color:var(--dim)}
 .inputs td{font-family:ui-monospace,monospace;font-size:11px}
+/* On a phone columns keep their room, and tables go on to the side. */
+@media screen and (max-width:50rem){
+body{padding:1.2rem .8rem}
+table{width:max-content;min-width:100%}
+th,td{max-width:15rem}
+tbody th{position:sticky;left:0;background:#fff}
+}
 @page{size:A4 landscape;margin:12mm}
 @media print{
 body{max-width:none;padding:0;font-size:10pt}

@@ -107,7 +107,7 @@ function useGrowing(): readonly [number, ComponentChildren] {
     );
     observer.observe(end.current);
     return () => observer.disconnect();
-  });
+  }, [count]);
   return [Math.min(count, rowsMax), <div key="end" ref={end} />];
 }
 
