@@ -32,8 +32,6 @@ const before = [cluster, `${examples}/three-tier/policies.yaml`];
 const after = [cluster, `${examples}/three-tier-incident`];
 
 const streamMebibytes = 64;
-/** Long enough for a swap to fall into the middle. */
-const streamSeconds = 2;
 const latencyRounds = 5;
 const roundTripsEach = 2_000;
 
@@ -132,8 +130,9 @@ async function swapUnderTraffic(lab: Lab, io: Io): Promise<boolean> {
   const { green, red, dim } = styles(io);
   const { pods } = lab.status();
   const streams = [
-    { from: "shop/payment", to: "shop/database", port: 5432, stays: true },
-    { from: "shop/frontend", to: "shop/payment", port: 9000, stays: false },
+    // Long enough for a swap to fall into the middle, and the one that is cut far longer.
+    { from: "shop/payment", to: "shop/database", port: 5432, stays: true, seconds: 2 },
+    { from: "shop/frontend", to: "shop/payment", port: 9000, stays: false, seconds: 20 },
   ];
   const running = streams.map((stream) => ({ ...stream, ...startStream(pods, stream) }));
   try {
@@ -150,14 +149,16 @@ async function swapUnderTraffic(lab: Lab, io: Io): Promise<boolean> {
         `   examples/three-tier-incident compiled and in force after ${swapMs.toFixed(0)} ms (generation ${reload.generation})\n`,
       ),
     );
-    // What was in flight arrives; from then on the forbidden stream must stand still.
-    await pause(200);
+    // What was in flight arrives, late on a busy machine; from then on the forbidden stream must stand still.
+    const forbidden = running.filter(({ stays }) => !stays).map((each) => each.still());
+    await Promise.race([Promise.all(forbidden), pause(15_000)]);
     const atSwap = running.map((each) => each.received());
-    const survivor = await Promise.race([running[0]!.done, pause(15_000)]);
+    const survivor = await Promise.race([running[0]!.done, pause(60_000)]);
     await pause(300);
     const outcomes = running.map((each, index) => {
       const moved = each.received() - atSwap[index]!;
-      const isRight = each.stays ? survivor === true : moved === 0;
+      const isCut = moved === 0 && each.received() < streamMebibytes * 1024 * 1024;
+      const isRight = each.stays ? survivor === true : isCut;
       const what = each.stays
         ? survivor === true
           ? `stays allowed: all ${streamMebibytes} MiB arrived, checksum equal`
@@ -180,12 +181,27 @@ interface Stream {
   /** Settled when the sender has heard that all arrived; true when the checksums are equal. */
   readonly done: Promise<boolean>;
   readonly received: () => number;
+  /** Settled when the receiver has told the same number several times in a row, from now on. */
+  readonly still: () => Promise<void>;
   readonly end: () => void;
 }
 
+/** So many equal reports of a receiver in a row: nothing waits in its buffer any more. */
+const reportsOfStill = 4;
+
 function startStream(
   pods: readonly PodStatus[],
-  { from, to, port }: { readonly from: string; readonly to: string; readonly port: number },
+  {
+    from,
+    to,
+    port,
+    seconds,
+  }: {
+    readonly from: string;
+    readonly to: string;
+    readonly port: number;
+    readonly seconds: number;
+  },
 ): Stream {
   const target = findPod(pods, to);
   const address = target.addresses[0]!;
@@ -197,6 +213,8 @@ function startStream(
     return child;
   };
   let received = 0;
+  let alike = 0;
+  let settleStill = () => {};
   let settleFlowing = () => {};
   let settleDone: (isIntact: boolean) => void = () => {};
   const flowing = new Promise<void>((resolve) => {
@@ -210,19 +228,27 @@ function startStream(
     if (line.listening) {
       start(
         findPod(pods, from),
-        ["send", ...words, String(streamMebibytes), String(streamSeconds)],
+        ["send", ...words, String(streamMebibytes), String(seconds)],
         (heard) => {
           if (heard.done) settleDone(heard.intact === true);
         },
       );
     }
-    received = line.bytes ?? received;
+    if (line.bytes === undefined) return;
+    alike = line.bytes === received ? alike + 1 : 0;
+    received = line.bytes;
     if (received > 0) settleFlowing();
+    if (alike >= reportsOfStill) settleStill();
   });
   return {
     flowing,
     done,
     received: () => received,
+    still: () =>
+      new Promise((resolve) => {
+        alike = 0;
+        settleStill = resolve;
+      }),
     end: () => {
       for (const child of children) child.kill("SIGKILL");
     },

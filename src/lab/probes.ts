@@ -26,10 +26,8 @@ interface PlannedProbe {
   readonly port: number | null;
 }
 
-/**
- * An allowed connection without an answer is tried once more with this timeout: the machine may be busy.
- */
-const secondTimeoutMs = 2_000;
+/** An allowed connection without an answer is tried again with these timeouts: the machine may be busy. */
+const patienceMs = [2_000, 10_000];
 
 /**
  * Tries connections with real packets and compares each result with the table's verdict.
@@ -58,13 +56,14 @@ export async function probePods(
   const verdicts = table.classify(batch);
   const answers = await probe(planned.map((each) => request(each)));
 
-  const again = planned.flatMap((_, index) =>
-    verdicts[index] === 0 && answers[index]?.outcome === "timed-out" ? [index] : [],
-  );
-  if (again.length > 0) {
-    const second = await probe(again.map((index) => request(planned[index]!, secondTimeoutMs)));
+  for (const timeoutMs of patienceMs) {
+    const again = planned.flatMap((_, index) =>
+      verdicts[index] === 0 && answers[index]?.outcome === "timed-out" ? [index] : [],
+    );
+    if (again.length === 0) break;
+    const later = await probe(again.map((index) => request(planned[index]!, timeoutMs)));
     again.forEach((index, place) => {
-      answers[index] = second[place]!;
+      answers[index] = later[place]!;
     });
   }
   return planned.map((each, index) => row(each, verdicts[index]!, answers[index]!, deny));

@@ -130,9 +130,14 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
         expect(row.reach).toBeDefined();
         expect(row.ratio, row.name).toBeGreaterThan(0);
       }
-      expect(rows.map(({ name }) => name)).toContain("CPU a connection, 6 pods");
+      // The ratio of both numbers of pods is told, where a busy machine left both with a figure.
+      const ours = results.filter(
+        ({ contender, measure, policies }) =>
+          isNode(contender) && measure === "connections" && policies === 50,
+      );
+      const isTold = rows.some(({ name }) => name === "CPU a connection, 6 pods");
+      expect(isTold).toBe(ours.every(({ workNs }) => workNs !== undefined));
     },
-    120_000,
   );
 
   test("a table for reading, without root too", async () => {

@@ -78,6 +78,6 @@ describe.skipIf(sidecarObstacle !== undefined)(named("a killed sidecar", sidecar
       }
       expect(closed).toBeGreaterThan(kills.length / 3);
     },
-    wanted === "all" ? 1_200_000 : 60_000,
+    wanted === "all" ? 1_200_000 : 180_000,
   );
 });

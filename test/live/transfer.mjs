@@ -32,29 +32,39 @@ if (mode === "receive") {
   createInterface({ input: process.stdin }).on("line", () => {
     isAsked = true;
   });
-  const started = performance.now();
-  const socket = connect({ host, port: Number(port) });
-  socket.setEncoding("utf8");
-  socket.on("error", ({ code }) => say({ error: code }));
-  socket.on("data", (text) => {
-    answer += text;
-  });
-  socket.on("end", () => {
-    const got = JSON.parse(answer);
-    say({ done: true, bytes, intact: got.bytes === bytes && got.sha256 === hash.digest("hex") });
-    process.stdin.destroy();
-  });
-  const step = () => {
-    const due = (Number(pace) * (performance.now() - started) * 1024 * 1024) / 1000;
-    while (bytes < due && !socket.writableNeedDrain) {
-      // Every chunk differs, so that one lost, doubled or misplaced shows in the checksum.
-      const chunk = Buffer.alloc(chunkBytes);
-      chunk.writeUInt32LE(bytes / chunkBytes, 0);
-      count(chunk);
-      socket.write(chunk);
-    }
-    if (isAsked && bytes >= Number(mebibytes) * 1024 * 1024) socket.end();
-    else setTimeout(step, 5);
+  // As long as nobody answers for the address, the connection has not begun: it is tried again.
+  const begin = () => {
+    let started;
+    const socket = connect({ host, port: Number(port) });
+    socket.setEncoding("utf8");
+    socket.on("error", ({ code }) => {
+      if (started === undefined) setTimeout(begin, 100);
+      else say({ error: code });
+    });
+    socket.on("data", (text) => {
+      answer += text;
+    });
+    socket.on("end", () => {
+      const got = JSON.parse(answer);
+      say({ done: true, bytes, intact: got.bytes === bytes && got.sha256 === hash.digest("hex") });
+      process.stdin.destroy();
+    });
+    const step = () => {
+      const due = (Number(pace) * (performance.now() - started) * 1024 * 1024) / 1000;
+      while (bytes < due && !socket.writableNeedDrain) {
+        // Every chunk differs, so that one lost, doubled or misplaced shows in the checksum.
+        const chunk = Buffer.alloc(chunkBytes);
+        chunk.writeUInt32LE(bytes / chunkBytes, 0);
+        count(chunk);
+        socket.write(chunk);
+      }
+      if (isAsked && bytes >= Number(mebibytes) * 1024 * 1024) socket.end();
+      else setTimeout(step, 5);
+    };
+    socket.on("connect", () => {
+      started = performance.now();
+      step();
+    });
   };
-  socket.on("connect", step);
+  begin();
 }
