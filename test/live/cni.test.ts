@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { probe } from "../../src/dataplane/host.js";
 import { formatAddress, parseAddress } from "../../src/net/address.js";
 import { policyObject } from "../kubernetes/api-objects.js";
+import { patientMs } from "../patience.js";
 import { kernelObstacle } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { PacketCounter } from "./packet-counter.js";
@@ -99,7 +100,13 @@ for text in ${JSON.stringify(to.addresses.map(formatAddress))}:
   return stdout.trim().split("\n").map(Number);
 }
 
-async function reach(from: RunningPod, to: RunningPod, port: number): Promise<string[]> {
+/** What is to be answered is given `patientMs`: an answer ends the wait. */
+async function reach(
+  from: RunningPod,
+  to: RunningPod,
+  port: number,
+  timeoutMs = 400,
+): Promise<string[]> {
   const answers = await probe(
     to.addresses.map((destination, index) => ({
       sourceNamespaceFd: from.netns,
@@ -108,6 +115,7 @@ async function reach(from: RunningPod, to: RunningPod, port: number): Promise<st
       destination,
       protocol: 6,
       port,
+      timeoutMs,
     })),
   );
   return answers.map(({ outcome }) => outcome);
@@ -189,7 +197,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
 
     test("a pod that is restarted under its name has the policy of its new labels alone", async () => {
       const first = await node.start("again", { app: "web" });
-      expect(await reach(api, first, 80)).toEqual(open);
+      expect(await reach(api, first, 80, patientMs)).toEqual(open);
       await node.delete(first);
       const second = node.bind("again", { app: "other" });
       await counter.hear("second", second.netns);
@@ -198,7 +206,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       expect((await counter.counts())["second"]).toEqual({});
       await node.delete(second);
       const third = await node.start("again", { app: "web" });
-      expect(await reach(api, third, 80)).toEqual(open);
+      expect(await reach(api, third, 80, patientMs)).toEqual(open);
     });
 
     test("addresses that the API server does not know outlive the agent's kill -9", async () => {
@@ -210,9 +218,9 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       for (const pod of [caller, web]) expect((await node.add(pod)).code, node.said).toBe(0);
       agent.kill("SIGKILL");
       await finish(agent);
-      expect(await reach(caller, web, 80)).toEqual(open);
+      expect(await reach(caller, web, 80, patientMs)).toEqual(open);
       await node.sluice();
-      expect(await reach(caller, web, 80)).toEqual(open);
+      expect(await reach(caller, web, 80, patientMs)).toEqual(open);
       expect(await reach(caller, web, 81)).toEqual(denied);
 
       // A DEL is the end of it: the address is nobody's, so it is closed.
@@ -240,13 +248,13 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       await ended;
       expect(added, node.said).toMatchObject({ code: 0, stdout: result });
       for (const pod of [told, meanwhile]) {
-        expect(await reach(api, pod, 80), pod.name).toEqual(open);
+        expect(await reach(api, pod, 80, patientMs), pod.name).toEqual(open);
         expect(await reach(api, pod, 81), pod.name).toEqual(denied);
       }
       const next = node.bind("next", { app: "web" });
       const nextResult = await node.builtResult(next);
       expect(await node.addLast(next, nextResult), node.said).toMatchObject({ code: 0 });
-      expect(await reach(api, next, 80)).toEqual(open);
+      expect(await reach(api, next, 80, patientMs)).toEqual(open);
     });
 
     // Goal: a pod whose ADD the predecessor answers while the successor makes its first table is never closed.
@@ -266,7 +274,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       callOut(api, between.addresses.map(formatAddress));
       server.fault = () => undefined;
       await Promise.all([ended, successor]);
-      expect(await reach(api, between, 80)).toEqual(open);
+      expect(await reach(api, between, 80, patientMs)).toEqual(open);
       expect(await unknown()).toBe(before);
     });
 
@@ -292,7 +300,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       // An ADD that waits while the agent starts needs no second one.
       const [added] = await Promise.all([node.addLast(web, result), node.sluice()]);
       expect(added, node.said).toMatchObject({ code: 0, stdout: result });
-      expect(await reach(api, web, 80)).toEqual(open);
+      expect(await reach(api, web, 80, patientMs)).toEqual(open);
       for (const command of ["CHECK", "STATUS"]) {
         expect(await node.command(command, web, result), command).toMatchObject({
           code: 0,
@@ -376,7 +384,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
         return link.on("error", () => {});
       });
       const web = await node.start("busy", { app: "web" });
-      expect(await reach(api, web, 80)).toEqual(open);
+      expect(await reach(api, web, 80, patientMs)).toEqual(open);
       for (const link of silent) link.destroy();
 
       for (const [configuration, code] of [
