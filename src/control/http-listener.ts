@@ -65,6 +65,8 @@ export interface HttpReply {
   onClose: () => void;
 }
 
+/** What is written of one turn before it is sent. Units: UTF-16 code units. */
+const unsentMax = 16 * 1024;
 /** How often deadlines are checked. */
 const sweepMs = 250;
 /** The most clients whose rate is tracked. */
@@ -219,6 +221,8 @@ class Connection implements HttpReply {
   #hasEnded = false;
   #isChunked = false;
   #isFollowed = false;
+  /** What has been written in this turn. */
+  #unsent = "";
   /** Bytes that waited at the last check of deadlines: an answer that progresses gets more time. */
   #waitedBytes = 0;
 
@@ -248,7 +252,7 @@ class Connection implements HttpReply {
   }
 
   get waitingBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + this.#unsent.length;
   }
 
   close(): void {
@@ -288,21 +292,27 @@ class Connection implements HttpReply {
     this.#socket.write(headOf(200, type, framing));
   }
 
+  /** What is written in one turn goes to the kernel at once: a call for each line of a stream takes longer than making it. */
   write(text: string): void {
     if (this.isClosed || text === "") return;
-    const bytes = Buffer.from(text);
-    if (!this.#isChunked) this.#socket.write(bytes);
-    else {
-      this.#socket.cork();
-      this.#socket.write(`${bytes.length.toString(16)}\r\n`);
-      this.#socket.write(bytes);
-      this.#socket.write("\r\n");
-      this.#socket.uncork();
-    }
+    if (this.#unsent === "") process.nextTick(() => this.#flush());
+    this.#unsent += text;
+    if (this.#unsent.length >= unsentMax) this.#flush();
+  }
+
+  #flush(): void {
+    const text = this.#unsent;
+    this.#unsent = "";
+    if (this.isClosed || text === "") return;
+    const length = () => Buffer.byteLength(text).toString(16);
+    const framed = this.#isChunked ? `${length()}\r\n${text}\r\n` : text;
+    // As bytes, which is what the socket then counts as waiting.
+    this.#socket.write(Buffer.from(framed));
   }
 
   end(): void {
     if (this.isClosed) return;
+    this.#flush();
     this.#finish(this.#isChunked ? "0\r\n\r\n" : "");
   }
 

@@ -48,7 +48,19 @@ const routes: Routes = {
         })(),
       ),
   },
-  streams: { "GET /follow": () => () => {} },
+  streams: {
+    "GET /follow": () => () => {},
+    "GET /burst": (reader) => {
+      for (const line of [1, 2, 3]) reader.write(line);
+      // Long enough to be sent before the turn is over.
+      for (let line = 0; line < 10; line++) reader.write("ü".repeat(2_000));
+      setImmediate(() => {
+        reader.write("later");
+        reader.end();
+      });
+      return () => {};
+    },
+  },
   bodies: { "POST /echo": 4_000 },
 };
 
@@ -99,6 +111,25 @@ describe("listeners", () => {
   }
 
   const host = "HTTP/1.1\r\nHost: x\r\n";
+
+  test("lines of one turn are sent together, whole and in their order, and what is written last before the end", async () => {
+    const answer = Buffer.from(await ask("unix", `GET /burst ${host}\r\n`), "latin1");
+    const chunks: string[] = [];
+    for (let at = answer.indexOf("\r\n\r\n") + 4; ; ) {
+      const end = answer.indexOf("\r\n", at);
+      const length = Number.parseInt(answer.toString("latin1", at, end), 16);
+      if (length === 0) break;
+      chunks.push(answer.toString("utf8", end + 2, end + 2 + length));
+      at = end + 2 + length + 2;
+    }
+    expect(chunks).toHaveLength(3);
+    const lines = chunks.join("").trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      ...[1, 2, 3],
+      ...Array<string>(10).fill("ü".repeat(2_000)),
+      "later",
+    ]);
+  });
   const cases: readonly [name: string, request: string, status: number][] = [
     ["a path of two slashes", `GET // ${host}\r\n`, 404],
     ["a path that is no address", `GET http://[::1 ${host}\r\n`, 400],
