@@ -201,23 +201,36 @@ function histogramText(bounds, below, unit) {
     .join(", ");
 }
 
-/** From a pod's new interface until its address is in force, by each node's own histogram. Pods of the plugin have none. */
-export function unknownTimes(cluster, hasPlugin) {
+/** A histogram of every node's process together: how many values, and how many are below each bound. */
+function histogramOf(texts, metric) {
   const below = new Map();
-  for (const { status } of cluster.json("-n", "sluice-system", "get", "pods").items) {
-    const words = ["curl", "-sg", `http://${status.hostIP}:9871/metrics`];
-    const text = cluster.in(cluster.nodes[0], ...words);
-    for (const [, bound, count] of text.matchAll(
-      /^sluice_pod_unknown_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm,
-    )) {
+  for (const text of texts) {
+    const bucket = new RegExp(`^${metric}_bucket\\{le="([^"]+)"\\} (\\d+)$`, "gm");
+    for (const [, bound, count] of text.matchAll(bucket)) {
       const key = bound === "+Inf" ? Number.POSITIVE_INFINITY : Number(bound);
       below.set(key, (below.get(key) ?? 0) + Number(count));
     }
   }
-  const all = below.get(Number.POSITIVE_INFINITY) ?? 0;
   const bounds = [...below.keys()].sort((a, b) => a - b);
-  const histogram = histogramText(bounds, (bound) => below.get(bound), "s");
-  const found = `${all} pods${all === 0 ? "" : `: ${histogram}`}`;
+  return {
+    all: below.get(Number.POSITIVE_INFINITY) ?? 0,
+    text: histogramText(bounds, (bound) => below.get(bound), "s"),
+  };
+}
+
+/**
+ * From a pod's new interface until its address is in force, by each node's own histogram. Pods of the plugin have none.
+ * Beside it what Sluice takes of that: from the API server's event on.
+ */
+export function unknownTimes(cluster, hasPlugin) {
+  const { items } = cluster.json("-n", "sluice-system", "get", "pods");
+  const texts = items.map(({ status }) =>
+    cluster.in(cluster.nodes[0], "curl", "-sg", `http://${status.hostIP}:9871/metrics`),
+  );
+  const { all, text } = histogramOf(texts, "sluice_pod_unknown_seconds");
+  const own = histogramOf(texts, "sluice_policy_implementation_delay_seconds");
+  const unknown = `${all} pods${all === 0 ? "" : `: ${text}`}`;
+  const found = `${unknown}; from each of ${own.all} events to its table: ${own.text}`;
   return { what: "how long new pods were unknown", ok: hasPlugin ? all === 0 : all > 0, found };
 }
 
