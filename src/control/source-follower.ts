@@ -27,7 +27,7 @@ const REST_MAX_MS = 500;
  *
  * Updates never overlap. Between two it pauses for as long as the last one took, and at least for
  * REST_MIN_MS, since every table makes every connection be judged again. Under a storm of events, at most
- * half of the time goes into tables. An event after the pause is handled at once.
+ * half of the time goes into tables. An event after the pause is handled at once, and so is an urgent one in it.
  */
 export class SourceFollower {
   readonly #options: FollowerOptions;
@@ -35,13 +35,16 @@ export class SourceFollower {
   #isAsked = false;
   #isToRecompile = false;
   #isBusy = false;
+  #isUrgent = false;
+  /** Ends the pause after an update, unless that was refused. */
+  #endRest: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** An update that was asked for and has not begun. */
   #next: Promise<Reload> | undefined;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    options.source.follow(() => this.#ask());
+    options.source.follow((isUrgent = false) => this.#ask(isUrgent));
   }
 
   close(): void {
@@ -71,8 +74,10 @@ export class SourceFollower {
     return this.#next;
   }
 
-  #ask(): void {
+  #ask(isUrgent: boolean): void {
     this.#isAsked = true;
+    this.#isUrgent ||= isUrgent;
+    if (isUrgent) this.#endRest?.();
     void this.#run();
   }
 
@@ -81,6 +86,7 @@ export class SourceFollower {
     if (this.#isBusy || !(isAsked || this.#isToRecompile) || !this.#isOpen) return;
     this.#isBusy = true;
     this.#isAsked = false;
+    this.#isUrgent = false;
     this.#isToRecompile = false;
     const { controller, before, after, recompiled, retryMs = 5_000 } = this.#options;
     const start = performance.now();
@@ -98,12 +104,19 @@ export class SourceFollower {
     const tookMs = performance.now() - start;
     if (!this.#isOpen) return;
     if (hasRefused) this.#isAsked = true;
-    this.#timer = setTimeout(
-      () => {
-        this.#isBusy = false;
-        void this.#run();
-      },
-      hasRefused ? retryMs : Math.min(Math.max(tookMs, REST_MIN_MS), REST_MAX_MS),
-    );
+    this.#rest(tookMs, hasRefused ? retryMs : undefined);
+  }
+
+  /** Until the next update may begin. */
+  #rest(tookMs: number, retryMs: number | undefined): void {
+    const end = () => {
+      clearTimeout(this.#timer);
+      this.#endRest = undefined;
+      this.#isBusy = false;
+      void this.#run();
+    };
+    const restMs = this.#isUrgent ? 0 : Math.min(Math.max(tookMs, REST_MIN_MS), REST_MAX_MS);
+    this.#timer = setTimeout(end, retryMs ?? restMs);
+    if (retryMs === undefined) this.#endRest = end;
   }
 }

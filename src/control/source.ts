@@ -70,11 +70,12 @@ export interface ResourceStatus {
 /** Where manifests come from. */
 export interface ManifestSource {
   /**
-   * Starts to call `changed` when there is something to take: once, then again only after a take.
+   * Starts to call `changed` when there is something to take: once, then again only after a take, or when something
+   * urgent is the first: somebody waits for it.
    *
    * Threads: `changed` is never called from within `follow` or `take`.
    */
-  follow(changed: () => void): void;
+  follow(changed: (isUrgent?: boolean) => void): void;
   /**
    * Returns all objects, or the changes.
    *

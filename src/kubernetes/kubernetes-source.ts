@@ -1,5 +1,7 @@
+import { isEqual } from "../control/manifest-compiler.js";
 import type { ManifestSource, SourceChanges, SourceStatus } from "../control/source.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { KubernetesObject } from "../manifest/objects.js";
 import { ApiClient } from "./api-client.js";
 import type { ClusterAccess } from "./cluster-access.js";
 import type { LocalAddresses } from "./local-addresses.js";
@@ -23,6 +25,8 @@ export interface KubernetesSourceOptions {
   readonly memoryBytes?: number;
   /** What this node knows of its own pods before the server does. */
   readonly local?: LocalAddresses;
+  /** Its pods' new addresses are urgent: until a table knows one, nothing passes to and from it. */
+  readonly node?: string;
 }
 
 /**
@@ -49,8 +53,9 @@ export class KubernetesSource implements ManifestSource {
   readonly #synced: Promise<void>;
   #isBegun = false;
   #isSynced = false;
-  #changed: (() => void) | undefined;
-  #isReported = false;
+  #changed: ((isUrgent: boolean) => void) | undefined;
+  /** How what is pending has been reported. */
+  #reported: "not" | "usual" | "urgent" = "not";
   #teller: NodeJS.Timeout | undefined;
   #reportedErrors = "";
 
@@ -67,7 +72,10 @@ export class KubernetesSource implements ManifestSource {
           resource,
           this.#pending,
           budget,
-          { noted: () => this.#noteChange(), stateChanged: () => this.#gather() },
+          {
+            noted: (...change) => this.#noteChange(this.#isUrgent(...change)),
+            stateChanged: () => this.#gather(),
+          },
           options.local,
         ),
     );
@@ -79,7 +87,7 @@ export class KubernetesSource implements ManifestSource {
     });
   }
 
-  follow(changed: () => void): void {
+  follow(changed: (isUrgent?: boolean) => void): void {
     this.#changed = changed;
     this.#noteChange();
   }
@@ -99,7 +107,7 @@ export class KubernetesSource implements ManifestSource {
         });
       });
     }
-    this.#isReported = false;
+    this.#reported = "not";
     return this.#pending.take();
   }
 
@@ -146,13 +154,20 @@ export class KubernetesSource implements ManifestSource {
     for (const reflector of this.#reflectors) void reflector.run(this.#stop.signal);
   }
 
-  #noteChange(): void {
+  /** Whether a pod of the node has got other addresses. */
+  #isUrgent(object?: KubernetesObject, before?: KubernetesObject): boolean {
+    const { node } = this.#options;
+    if (node === undefined || object?.kind !== "Pod" || object.nodeName !== node) return false;
+    return before?.kind !== "Pod" || !isEqual(before.addresses, object.addresses);
+  }
+
+  #noteChange(isUrgent = false): void {
     const changed = this.#changed;
-    if (changed === undefined || this.#isReported || !this.#isSynced || this.#pending.size === 0)
-      return;
-    this.#isReported = true;
+    if (changed === undefined || !this.#isSynced || this.#pending.size === 0) return;
+    if (this.#reported === "urgent" || (this.#reported === "usual" && !isUrgent)) return;
+    this.#reported = isUrgent ? "urgent" : "usual";
     setImmediate(() => {
-      if (!this.#stop.signal.aborted) changed();
+      if (!this.#stop.signal.aborted) changed(isUrgent);
     });
   }
 

@@ -13,8 +13,8 @@ import type { PolicyResource } from "./resources.js";
 
 /** Listens to the changes of a store. */
 export interface StoreListener {
-  /** A change has been noted. */
-  noted(): void;
+  /** A change has been noted: an object, and what it was before; neither where one is gone. */
+  noted(object?: KubernetesObject, before?: KubernetesObject): void;
   /** The state of following the resource has changed. */
   stateChanged(): void;
 }
@@ -254,7 +254,7 @@ export class ResourceStore implements ReflectorSink {
     }
     if (known?.object !== undefined && isEqual(known.object, object, "span")) return;
     this.#pending.note(`${object.kind} ${key}`, { put: object });
-    this.#listener.noted();
+    this.#listener.noted(object, known?.object);
   }
 
   #forget(key: string, entry: Entry): void {

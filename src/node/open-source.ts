@@ -47,12 +47,13 @@ export async function openSource(
     ...(ownWay === undefined ? {} : { connect: ownWay.connect }),
   });
   ownWay?.leadTo(access.server);
-  const source = new KubernetesSource({ access, tell, ...(local && { local }) });
+  const own = node === undefined ? {} : { node };
+  const source = new KubernetesSource({ access, tell, ...own, ...(local && { local }) });
   return {
     source,
     files: access.files,
     refreshLocal: () => source.refreshLocal(),
-    events: new PodEvents({ access, tell, ...(node !== undefined && { node }) }),
+    events: new PodEvents({ access, tell, ...own }),
   };
 }
 

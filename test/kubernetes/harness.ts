@@ -55,6 +55,7 @@ export class Followed {
       readonly pageItems?: number;
       readonly memoryBytes?: number;
       readonly ca?: string;
+      readonly node?: string;
     } = {},
   ): Promise<KubernetesSource> {
     await this.server.start();
@@ -66,6 +67,7 @@ export class Followed {
       timing: { ...quick, ...options.timing },
       ...(options.pageItems === undefined ? {} : { pageItems: options.pageItems }),
       ...(options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes }),
+      ...(options.node === undefined ? {} : { node: options.node }),
     });
     return this.source;
   }

@@ -46,6 +46,30 @@ describe("KubernetesSource", () => {
   const podList = ({ path, isWatch }: SeenRequest) => path === podsPath && !isWatch;
   const podWatch = ({ path, isWatch }: SeenRequest) => path === podsPath && isWatch;
 
+  // Goal: a pod of the node that gets an address waits for no other change: nothing passes to it until a table has it.
+  test("a new address of the node's own pods is urgent, once until it is taken", async () => {
+    server.put(namespaceObject("shop"));
+    const source = await followed.start({ node: "n1", timing: unhurried });
+    await followed.until(() => source.status().connected);
+    const calls: boolean[] = [];
+    source.follow((isUrgent = false) => calls.push(isUrgent));
+    const put = (name: string, node: string, address: string, labels = {}) =>
+      server.put(podObject(name, { node, ip: address, labels }));
+    put("far", "n2", "10.1.0.1");
+    await eventually("a change of another node", () => calls.length === 1);
+    put("own", "n1", "10.1.0.2");
+    await eventually("a change of its own", () => calls.length === 2);
+    const { objects } = source.status();
+    put("second", "n1", "10.1.0.3");
+    await eventually("another one", () => source.status().objects === objects + 1);
+    await followed.take();
+    put("own", "n1", "10.1.0.2", { app: "other" });
+    await eventually("another label", () => calls.length === 3);
+    put("own", "n1", "10.1.0.4", { app: "other" });
+    await eventually("another address", () => calls.length === 4);
+    expect(calls).toEqual([false, true, false, true]);
+  });
+
   test("lists in pages, keeps what policy needs, and follows", async () => {
     await followed.start({ pageItems: 3, timing: unhurried });
     await followed.until(allPods);
