@@ -84,6 +84,8 @@ export class PodInterfaces {
   readonly #guards: SourceGuards | undefined;
   readonly #changed: (change: PodChange) => void;
   readonly #guarded = new Map<number, Guarded>();
+  /** Those of `#guarded` whose guard the kernel is attaching. */
+  readonly #attaching = new Set<Guarded>();
   /** Names of interfaces that have gone, by what flow events call them. */
   readonly #gone = new Map<number, string>();
   readonly #wanted = new Map<string, Wanted>();
@@ -177,6 +179,7 @@ export class PodInterfaces {
     const guarded = this.#noted(key, found, addresses, true);
     // Meanwhile nobody need look for it.
     this.#guarded.set(link.index, guarded);
+    this.#attaching.add(guarded);
     try {
       await this.#guards.guardMeanwhile(link.index, ownOf(guarded, found));
     } catch (error) {
@@ -185,6 +188,8 @@ export class PodInterfaces {
         else this.#guarded.set(link.index, before);
       }
       throw error;
+    } finally {
+      this.#attaching.delete(guarded);
     }
     this.#wanted.delete(key);
     this.#tellGuarded(before, guarded, found);
@@ -219,12 +224,12 @@ export class PodInterfaces {
     const { index, name, pod, isTold } = each;
     const isKnown = pod !== undefined && (isTold || this.#pods.has(pod));
     const isAttached = state?.isAttached ?? false;
+    const guard = isAttached ? "on" : this.#attaching.has(each) ? "finding" : "missing";
     return {
       ...itemHead,
-      ...{ pod: isKnown ? pod : null, name, index },
+      ...{ pod: isKnown ? pod : null, name, index, guard },
       addresses: each.addresses.map(formatAddress),
-      guard: isAttached ? "on" : "missing",
-      note: isAttached ? (isKnown ? "" : "its pod is gone") : "its guard was taken away",
+      note: guard === "missing" ? "its guard was taken away" : isKnown ? "" : "its pod is gone",
       droppedFrames: state?.drops ?? 0,
     };
   }
