@@ -18,7 +18,7 @@ const steps = [
   ["to the flows", `() => ${one("nav a[href='#flows']")}.click()`, `() => ${one("tbody tr")}`],
   [
     "a filter",
-    `() => ${one("tr.dropped button[title^='only verdict']")}.click()`,
+    `() => ${one("tbody button[title^='only verdict']")}.click()`,
     `() => ${one(".chip")}`,
   ],
   [
