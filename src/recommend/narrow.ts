@@ -11,8 +11,9 @@ import { type TransportProtocol, transportProtocols } from "../net/protocol.js";
 import { grouped } from "../policy/grouped.js";
 import { remember } from "../policy/remember.js";
 import { matchesSelector, requirementText } from "../policy/selectors.js";
+import type { PodLabels } from "./exact-labels.js";
 import type { Landscape, Place } from "./landscape.js";
-import { type Party, type PodLabels, portName } from "./party.js";
+import { type Party, portName } from "./party.js";
 import { type DraftPort, draftRuns } from "./policies.js";
 import type { WantedPort } from "./traffic.js";
 

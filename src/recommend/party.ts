@@ -5,14 +5,7 @@ import type { TransportProtocol } from "../net/protocol.js";
 import { grouped } from "../policy/grouped.js";
 import { controllersLabels } from "../workloads/apply-to.js";
 import { podRef } from "../workloads/assign-addresses.js";
-
-/** Labels that choose pods: these values, and none of those keys. */
-export interface PodLabels {
-  /** Sorted by key. */
-  readonly matchLabels: readonly (readonly [key: string, value: string])[];
-  /** Keys that other pods have whose labels are these and more; sorted. */
-  readonly absent: readonly string[];
-}
+import { LabelIndex, type PodLabels } from "./exact-labels.js";
 
 /** The pods of a workload, or of several that no labels tell apart: what policies are written for. */
 export interface Party {
@@ -154,23 +147,43 @@ export function labelsText(labels: Labels): string {
 }
 
 /** Finds labels for each group; groups that share all labels are joined, until none do. */
-function partiesIn(namespace: string, given: readonly Group[]): readonly Party[] {
-  let groups = given;
-  for (;;) {
-    const found = groups.map((group) => exactLabels(group, groups));
-    const at = found.findIndex((each) => "shared" in each);
-    if (at < 0) {
-      return groups
-        .map(({ title, members, pods }, index): Party => {
-          const labels = found[index] as PodLabels;
-          return { namespace, title, members: [...members].sort(compareText), pods, labels };
-        })
-        .sort((a, b) => compareText(a.title, b.title) || compareText(a.members[0]!, b.members[0]!));
+function partiesIn(namespace: string, groups: readonly Group[]): readonly Party[] {
+  const index = new LabelIndex(
+    groups.flatMap(({ pods }) => pods),
+    (key) => !passingLabels.has(key),
+  );
+  const groupOf = new Map<Pod, Group>();
+  const put = (group: Group) => {
+    for (const pod of group.pods) groupOf.set(pod, group);
+  };
+  for (const group of groups) put(group);
+  // Which groups the other pods are of changes nothing about a group's labels, so a join is of those alone that it joins.
+  const found = new Map<Group, PodLabels>();
+  for (const each of groups) {
+    let group = groupOf.get(each.pods[0]!)!;
+    while (!found.has(group)) {
+      const labels = index.exactLabels(group);
+      if (!("shared" in labels)) {
+        found.set(group, labels);
+        break;
+      }
+      const joined = new Set([group, ...labels.shared.map((pod) => groupOf.get(pod)!)]);
+      for (const one of joined) found.delete(one);
+      group = join([...joined]);
+      put(group);
     }
-    const { shared } = found[at] as { readonly shared: readonly Group[] };
-    const joined = join([groups[at]!, ...shared]);
-    groups = [joined, ...groups.filter((each) => each !== groups[at] && !shared.includes(each))];
   }
+  return [...found]
+    .map(
+      ([{ title, members, pods }, labels]): Party => ({
+        namespace,
+        title,
+        members: [...members].sort(compareText),
+        pods,
+        labels,
+      }),
+    )
+    .sort((a, b) => compareText(a.title, b.title) || compareText(a.members[0]!, b.members[0]!));
 }
 
 function join(groups: readonly Group[]): Group {
@@ -181,55 +194,6 @@ function join(groups: readonly Group[]): Group {
   const { title } = [...groups].sort((a, b) => compareText(a.title, b.title))[0]!;
   const members = new Set(groups.flatMap((group) => [...group.members]));
   return { title, members, pods, common, first: firstLabels(undefined, common) };
-}
-
-/** Labels that choose the pods of a group and none of the others; else the groups that share all that they could be. */
-function exactLabels(
-  group: Group,
-  groups: readonly Group[],
-): PodLabels | { readonly shared: readonly Group[] } {
-  const others = groups
-    .filter((each) => each !== group)
-    .flatMap((each) => each.pods.map(({ meta }) => ({ group: each, labels: meta.labels })));
-  const chosen = new Map(group.first);
-  const matches = (labels: Labels) =>
-    [...chosen].every(([key, value]) => labels.get(key) === value);
-  let foreign = others.filter(({ labels }) => matches(labels));
-  /** The one that keeps the most of them out. */
-  const best = <Candidate>(
-    candidates: readonly Candidate[],
-    keepsOut: (of: Candidate, labels: Labels) => boolean,
-  ) => {
-    let found: Candidate | undefined;
-    let most = 0;
-    for (const candidate of candidates) {
-      const out = foreign.filter(({ labels }) => keepsOut(candidate, labels)).length;
-      if (out > most) [found, most] = [candidate, out];
-    }
-    return found;
-  };
-  const spare = [...group.common]
-    .filter(([key]) => !chosen.has(key))
-    .sort(([a], [b]) => compareText(a, b));
-  for (;;) {
-    const label = best(spare, ([key, value], labels) => labels.get(key) !== value);
-    if (label === undefined) break;
-    chosen.set(...label);
-    foreign = foreign.filter(({ labels }) => labels.get(label[0]) === label[1]);
-  }
-  const absent = new Set<string>();
-  const keys = [...new Set(foreign.flatMap(({ labels }) => [...lasting(labels).keys()]))]
-    .filter((key) => group.pods.every(({ meta }) => !meta.labels.has(key)))
-    .sort(compareText);
-  for (;;) {
-    const key = best(keys, (each, labels) => labels.has(each));
-    if (key === undefined) break;
-    absent.add(key);
-    foreign = foreign.filter(({ labels }) => !labels.has(key));
-  }
-  if (foreign.length > 0) return { shared: [...new Set(foreign.map((each) => each.group))] };
-  const matchLabels = [...chosen].sort(([a], [b]) => compareText(a, b));
-  return { matchLabels, absent: [...absent].sort(compareText) };
 }
 
 /**

@@ -3,7 +3,8 @@ import { compareText } from "../net/order.js";
 import { formatPrefix } from "../net/prefix.js";
 import { grouped } from "../policy/grouped.js";
 import type { Blocks } from "./blocks.js";
-import { type Party, type PodLabels, portName } from "./party.js";
+import type { PodLabels } from "./exact-labels.js";
+import { type Party, portName } from "./party.js";
 import type { Peer, Traffic, Wanted, WantedPort, Wants } from "./traffic.js";
 
 export interface DraftPort {

@@ -1,7 +1,7 @@
 import { Document, isMap, isSeq, type Node, visit } from "yaml";
 import type { LabelSelector, NetworkPolicy, PolicyPeer, PolicyRule } from "../manifest/objects.js";
 import { formatPrefix } from "../net/prefix.js";
-import type { PodLabels } from "./party.js";
+import type { PodLabels } from "./exact-labels.js";
 import type { Draft, DraftPeer, DraftPort, DraftRule } from "./policies.js";
 
 /** Whether the policies are enforced, or only told what they would have done. */
