@@ -61,6 +61,12 @@ export interface Attachment {
    * also for another pod.
    */
   readonly identity: string;
+  /**
+   * Indexes of interfaces that have its name and lead nowhere as they are, such as the front that a killed process has
+   * left. The name guard leaves them out: it tells a sender that its packet was refused, and a kernel gives up a
+   * connection that is half open when its answer to the SYN is.
+   */
+  closedAlready?(): readonly number[];
   /** Whether it can continue in the place of `other` after `other.yield`. */
   follows?(other: Attachment): boolean;
   /**

@@ -145,8 +145,7 @@ export class Attachments {
     // holds.
     if (!this.#options.dataplane.isSuccessor) {
       refuseHeld(wires, this.#guard.status.table);
-      const names = added.flatMap(({ interfaces }) => interfaces);
-      this.#holdGuard(before, names);
+      this.#holdGuard(before, added);
     }
     const opened = new Map<Attachment, Held>();
     const letGo = this.#keepClosed(evicted, added);
@@ -303,9 +302,12 @@ export class Attachments {
     this.#retry = setTimeout(again, Math.min(...waits)).unref();
   }
 
-  #holdGuard(held: readonly Held[], more: readonly string[] = []): void {
+  #holdGuard(held: readonly Held[], added: readonly Attachment[] = []): void {
     const { names, exempt } = guardedBy(held);
-    this.#guard.hold({ names: [...names, ...more], exempt });
+    this.#guard.hold({
+      names: [...names, ...added.flatMap(({ interfaces }) => interfaces)],
+      exempt: [...exempt, ...added.flatMap((each) => each.closedAlready?.() ?? [])],
+    });
   }
 
   /**

@@ -92,6 +92,15 @@ export class SidecarAttachment implements Attachment {
     return JSON.stringify(["sidecar", name, link, onStop, stateFolder, routerAdvertisements]);
   }
 
+  closedAlready(): readonly number[] {
+    try {
+      const found = new SidecarPlace(this.#config.interface, this.#config.stateFolder).find();
+      return found.kind === "standing" && isOwnFront(found) ? [found.front.index] : [];
+    } catch {
+      return []; // `open` reports it
+    }
+  }
+
   follows(other: Attachment): boolean {
     if (!(other instanceof SidecarAttachment)) return false;
     const { interface: name, stateFolder } = other.#config;
@@ -190,6 +199,11 @@ function interfaceText({ link, addresses, routes }: InterfaceState): string {
   const { name, mac, mtu, flags } = link;
   const entries = [...addresses, ...routes].map((each) => Buffer.from(each).toString("base64"));
   return JSON.stringify([name, mac, mtu, flags, entries]);
+}
+
+/** Whether the front is the one that a process of before made, and not another interface that has its name by now. */
+function isOwnFront({ front, record }: Standing): boolean {
+  return record?.front === front.index;
 }
 
 /** The interface on which this process receives a front's frames. */
@@ -454,8 +468,7 @@ class Taking implements OpenAttachment {
   #putRight(): void {
     const found = this.#place.find();
     if (found.kind === "standing") {
-      const isFront = found.record?.front === found.front.index;
-      if (isFront && this.resume(found)) return;
+      if (isOwnFront(found) && this.resume(found)) return;
       throw new Error(
         `it is another interface, and ${found.uplink.name}, which it was, is there still: delete one of them`,
       );
