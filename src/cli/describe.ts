@@ -28,7 +28,7 @@ export async function runDescribe(options: DescribeOptions, io: Io): Promise<num
     const counted = hits === undefined ? about : { ...about, ...hits };
     writeJson(io.stdout, withLeftOut(counted, compiled));
   } else {
-    const counted = hits === undefined ? "" : hitsText(hits);
+    const counted = hits === undefined ? "" : hitsText(sanitizeAll(hits));
     io.stdout.write(`${descriptionText(sanitizeAll(about))}${counted}`);
   }
   return exitCodes.ok;

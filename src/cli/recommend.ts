@@ -1,3 +1,4 @@
+import { keptListBytesMax } from "../control/client.js";
 import type { RuleItem } from "../control/policy-routes.js";
 import { count } from "../diagnostics/count.js";
 import type { Manifests } from "../manifest/parse.js";
@@ -91,6 +92,7 @@ async function hitsOf(options: RecommendOptions, io: Io): Promise<RuleHits> {
   const hits = new Map<string, number>();
   if (options.flows !== undefined) return hits;
   await controlClient(options, io).list<RuleItem>("GET", "/rules", {
+    bytesMax: keptListBytesMax,
     onItem({ namespace, name, direction, index, hits: { connections } }) {
       const key = `${namespace}/${name} ${direction} ${index}`;
       hits.set(key, (hits.get(key) ?? 0) + connections);

@@ -1,12 +1,25 @@
 import { type IncomingMessage, request } from "node:http";
 import { systemReason } from "../diagnostics/system-reason.js";
-import { type Refusal, RefusalError } from "./refusal.js";
+import { RefusalError } from "./refusal.js";
 
-/**
- * How long a process may take to begin an answer, and pause in one. A change may have to compile a cluster first. A
- * stream of what comes may pause for ever.
- */
-const answerWithinMsDefault = { GET: 10_000, POST: 300_000 };
+/** What a client bears from a process, which may be none of ours: the path of a socket is given by a user. */
+export interface AnswerLimits {
+  /**
+   * How long a process may take to begin an answer, and pause in one. A change may have to compile a cluster first. A
+   * stream of what comes may pause for ever. Units: milliseconds.
+   */
+  readonly pauseMs: Readonly<Record<"GET" | "POST", number>>;
+  /** Of an answer that is one document, and of a line of a list or a stream. */
+  readonly bytes: number;
+}
+
+const usualLimits: AnswerLimits = { pauseMs: { GET: 10_000, POST: 300_000 }, bytes: 256 << 20 };
+/** An answer is whole within so many of the longest pauses: one document, and a list that is kept as a whole. */
+const pausesMax = { document: 6, kept: 30 };
+const notOurs = "got an answer that is no document: this is no answer of sluice";
+const refusalBytesMax = 1 << 20;
+/** Of a list that is kept as a whole. */
+export const keptListBytesMax = 512 << 20;
 
 /**
  * A client of a process that listens on a unix socket.
@@ -15,7 +28,7 @@ const answerWithinMsDefault = { GET: 10_000, POST: 300_000 };
  *         process.
  */
 export class ControlClient {
-  readonly #answerWithinMs: Readonly<Record<"GET" | "POST", number>>;
+  readonly #limits: AnswerLimits;
   readonly #socketPath: string;
   readonly #unreachable: (reason: NodeJS.ErrnoException) => RefusalError;
 
@@ -23,9 +36,9 @@ export class ControlClient {
   constructor(
     socketPath: string,
     unreachable?: (reason: NodeJS.ErrnoException) => RefusalError,
-    answerWithinMs: Readonly<Record<"GET" | "POST", number>> = answerWithinMsDefault,
+    limits: AnswerLimits = usualLimits,
   ) {
-    this.#answerWithinMs = answerWithinMs;
+    this.#limits = limits;
     this.#socketPath = socketPath;
     this.#unreachable = unreachable ?? ((reason) => noAnswer(socketPath, reason));
   }
@@ -37,14 +50,12 @@ export class ControlClient {
     body?: unknown,
     signal?: AbortSignal,
   ): Promise<Answer> {
-    const response = this.#inTime(await this.#open(method, path, body, signal), method);
-    let text: string;
+    const response = await this.#open(method, path, body, signal);
     try {
-      text = await textOf(response);
+      return documentOf(await this.#textOf(response, method, this.#limits.bytes)) as Answer;
     } catch (error) {
       throw signal?.aborted ? error : this.#unreachable(error as NodeJS.ErrnoException);
     }
-    return JSON.parse(text) as Answer;
   }
 
   /**
@@ -61,11 +72,17 @@ export class ControlClient {
   ): Promise<Readonly<Record<string, unknown>>> {
     const response = this.#inTime(await this.#open(method, path, body), method);
     const reader = new ListReader(sink);
+    const { bytesMax = Number.POSITIVE_INFINITY } = sink;
+    const isKept = sink.bytesMax !== undefined;
+    const late = isKept ? this.#whole(response, method, pausesMax.kept) : undefined;
     try {
-      await lines(response, (line) => reader.line(line));
+      await lines(response, { line: this.#limits.bytes, all: bytesMax }, (line) =>
+        reader.line(line),
+      );
     } catch (error) {
       throw this.#unreachable(error as NodeJS.ErrnoException);
     } finally {
+      clearTimeout(late);
       response.destroy();
     }
     if (reader.document !== undefined) return reader.document;
@@ -79,7 +96,8 @@ export class ControlClient {
     signal?.addEventListener("abort", stop, { once: true });
     if (signal?.aborted) stop();
     try {
-      await lines(response, (line) => onLine(JSON.parse(line)));
+      const bounds = { line: this.#limits.bytes, all: Number.POSITIVE_INFINITY };
+      await lines(response, bounds, (line) => onLine(jsonOf(line)));
     } catch (error) {
       if (!signal?.aborted) throw this.#unreachable(error as NodeJS.ErrnoException);
     } finally {
@@ -87,10 +105,36 @@ export class ControlClient {
     }
   }
 
+  /** Ends an answer that has not come to its end in time, unless the timer is cleared. */
+  #whole(response: IncomingMessage, method: "GET" | "POST", pauses: number): NodeJS.Timeout {
+    const limitMs = this.#limits.pauseMs[method] * pauses;
+    return setTimeout(() => response.destroy(notWhole(limitMs)), limitMs);
+  }
+
   /** Ends an answer that pauses for too long. */
   #inTime(response: IncomingMessage, method: "GET" | "POST"): IncomingMessage {
-    const limitMs = this.#answerWithinMs[method];
+    const limitMs = this.#limits.pauseMs[method];
     return response.setTimeout(limitMs, () => response.destroy(standsStill(limitMs)));
+  }
+
+  async #textOf(
+    response: IncomingMessage,
+    method: "GET" | "POST",
+    bytesMax: number,
+  ): Promise<string> {
+    const late = this.#whole(response, method, pausesMax.document);
+    try {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      for await (const chunk of this.#inTime(response, method) as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > bytesMax) throw tooLong(bytesMax);
+      }
+      return Buffer.concat(chunks).toString("utf8");
+    } finally {
+      clearTimeout(late);
+    }
   }
 
   #open(
@@ -101,17 +145,14 @@ export class ControlClient {
   ): Promise<IncomingMessage> {
     const options = { socketPath: this.#socketPath, method, path, ...(signal && { signal }) };
     return new Promise((resolve, reject) => {
-      const limitMs = this.#answerWithinMs[method];
+      const limitMs = this.#limits.pauseMs[method];
       const late = setTimeout(() => call.destroy(standsStill(limitMs)), limitMs);
       const call = request(options, (response) => {
         clearTimeout(late);
         if (response.statusCode === 200) return resolve(response);
-        textOf(response)
-          .then((text) => {
-            const { kind, message, remedy } = JSON.parse(text) as Refusal;
-            reject(kind === "bug" ? new Error(message) : new RefusalError(kind, message, remedy));
-          })
-          .catch(reject);
+        this.#textOf(response, method, refusalBytesMax)
+          .then((text) => reject(refusedBy(documentOf(text))))
+          .catch((error) => reject(this.#unreachable(error)));
       });
       call.on("error", (error: NodeJS.ErrnoException) => {
         clearTimeout(late);
@@ -130,6 +171,8 @@ function standsStill(limitMs: number): Error {
 export interface ListSink<Item> {
   readonly onText?: (text: string) => void;
   readonly onItem?: (item: Item) => void;
+  /** For a reader that keeps what it gets: what the document may have. Absent: any. */
+  readonly bytesMax?: number;
 }
 
 /** Parses a document in the layout of ListAnswer (server.ts), or all on one line. */
@@ -147,13 +190,13 @@ class ListReader<Item> {
     const { onText, onItem } = this.#sink;
     onText?.(line);
     if (this.#head === undefined) {
-      if (line.endsWith("[")) this.#head = JSON.parse(`${line}]}`);
-      else this.#whole(JSON.parse(line));
+      if (line.endsWith("[")) this.#head = documentOf(`${line}]}`);
+      else this.#whole(documentOf(line));
     } else if (line.startsWith("]")) {
-      const { "": _list, ...tail } = JSON.parse(`{"":[${line}`);
+      const { "": _list, ...tail } = documentOf(`{"":[${line}`);
       this.document = { ...this.#head, ...tail };
     } else if (onItem !== undefined) {
-      onItem(JSON.parse(line.endsWith(",") ? line.slice(0, -1) : line));
+      onItem(documentOf(line.endsWith(",") ? line.slice(0, -1) : line) as Item);
     }
   }
 
@@ -164,21 +207,71 @@ class ListReader<Item> {
   }
 }
 
-async function lines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
-  let rest = "";
+/** Calls `onLine` with each line. Errors: Error for one, or for all together, with more bytes than they may have. */
+async function lines(
+  response: IncomingMessage,
+  bytesMax: { readonly line: number; readonly all: number },
+  onLine: (line: string) => void,
+): Promise<void> {
+  let parts: string[] = [];
+  let length = 0;
+  let all = 0;
+  const end = (part: string) => {
+    const line = [...parts, part].join("");
+    parts = [];
+    length = 0;
+    return line;
+  };
   response.setEncoding("utf8");
   for await (const chunk of response as AsyncIterable<string>) {
-    const parts = (rest + chunk).split("\n");
-    rest = parts.pop() ?? "";
-    for (const line of parts) onLine(line);
+    let from = 0;
+    for (let at = chunk.indexOf("\n"); at >= 0; at = chunk.indexOf("\n", from)) {
+      onLine(end(chunk.slice(from, at)));
+      from = at + 1;
+    }
+    if (from < chunk.length) parts.push(chunk.slice(from));
+    length += chunk.length - from;
+    all += chunk.length;
+    if (length > bytesMax.line) throw tooLong(bytesMax.line);
+    if (all > bytesMax.all) throw tooLong(bytesMax.all);
   }
-  if (rest !== "") onLine(rest);
+  if (length > 0) onLine(end(""));
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks).toString("utf8");
+function tooLong(bytesMax: number): Error {
+  return new Error(`got an answer of more than ${bytesMax} bytes: this is no answer of sluice`);
+}
+
+function notWhole(limitMs: number): Error {
+  return new Error(`the answer is not whole after ${limitMs / 1_000} s`);
+}
+
+/** Errors: Error for a text that is no JSON. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(notOurs);
+  }
+}
+
+/** Errors: Error for a text that is no JSON of a map or a list. */
+function documentOf(text: string): Readonly<Record<string, unknown>> {
+  const value = jsonOf(text);
+  if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  throw new Error(notOurs);
+}
+
+/** What a process says that refuses a request. Errors: Error for a document that is no refusal. */
+function refusedBy({ kind, message, remedy }: Readonly<Record<string, unknown>>): Error {
+  if (typeof message !== "string") throw new Error("it refuses, and does not say why");
+  if (kind === "bug") return new Error(message);
+  const known = (["usage", "input", "environment"] as const).find((each) => each === kind);
+  return new RefusalError(
+    known ?? "environment",
+    message,
+    typeof remedy === "string" ? remedy : undefined,
+  );
 }
 
 function noAnswer(path: string, reason: NodeJS.ErrnoException): RefusalError {

@@ -1,7 +1,7 @@
 import { readlinkSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { type CompileResult, compile } from "../compiler/compile.js";
-import type { ControlClient } from "../control/client.js";
+import { type ControlClient, keptListBytesMax } from "../control/client.js";
 import type { ConnectionItem, ControlStatus, ManifestListHead } from "../control/control-routes.js";
 import { fromJson } from "../control/manifest-json.js";
 import type { PolicyItem } from "../control/policy-routes.js";
@@ -91,6 +91,7 @@ export async function readManifestList(client: ControlClient): Promise<ProcessMa
   const objects: KubernetesObject[] = [];
   const services: ServiceObject[] = [];
   const head = await client.list<unknown>("GET", "/manifests", {
+    bytesMax: keptListBytesMax,
     onItem(item) {
       const object = fromJson(item) as KubernetesObject | ServiceObject;
       if (isService(object)) services.push(object);
@@ -122,6 +123,7 @@ function hitsOf(client: ControlClient): LiveQuestions["hits"] {
   return async () => {
     const policies: Record<string, PolicyHitsDocument> = {};
     await client.list<PolicyItem>("GET", "/policies", {
+      bytesMax: keptListBytesMax,
       onItem({ kind, namespace, name, hits }) {
         // A process of an earlier version counts none.
         if (hits === null || hits === undefined) return;
@@ -151,6 +153,7 @@ function connectionsOf(client: ControlClient): FindConnections {
     const traffic: Traffic[] = [];
     let seen = 0;
     await client.list<ConnectionItem>("GET", "/connections", {
+      bytesMax: keptListBytesMax,
       onItem({ source, destination, protocol }) {
         seen++;
         if (traffic.length >= connectionsMax) return;

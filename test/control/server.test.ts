@@ -1,9 +1,9 @@
 import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ControlClient } from "../../src/control/client.js";
+import { type AnswerLimits, ControlClient } from "../../src/control/client.js";
 import { makeFolder } from "../../src/control/make-folder.js";
 import { RefusalError } from "../../src/control/refusal.js";
 import {
@@ -31,6 +31,26 @@ const routes: Routes = {
   bodies: { "POST /echo": 1_000 },
 };
 
+/** Sends a text again and again, as fast as it is taken. */
+function flood(text: string): (socket: Socket) => void {
+  const much = text.repeat(1_000);
+  return (socket) => {
+    const more = () => {
+      while (!socket.destroyed && socket.write(much));
+    };
+    socket.on("drain", more);
+    more();
+  };
+}
+
+/** Sends a text every few milliseconds. */
+function drip(text: string): (socket: Socket) => void {
+  return (socket) => {
+    const timer = setInterval(() => socket.write(text), 5);
+    socket.on("close", () => clearInterval(timer));
+  };
+}
+
 describe("control socket", () => {
   let folder: string;
   let path: string;
@@ -52,12 +72,14 @@ describe("control socket", () => {
     return new ControlClient(path);
   }
 
+  const hurried = { pauseMs: { GET: 50, POST: 50 }, bytes: 1_000 };
+
   test("a process that stands still is given up on", async () => {
     const mute = createServer(() => {});
     const socket = join(folder, "mute.sock");
     await new Promise<void>((resolve) => mute.listen(socket, resolve));
     try {
-      const client = new ControlClient(socket, undefined, { GET: 50, POST: 50 });
+      const client = new ControlClient(socket, undefined, hurried);
       for (const method of ["GET", "POST"] as const) {
         await expect(client.ask(method, "/status")).rejects.toThrow(
           `${socket}: no answer within 0.05 s: the process stands still`,
@@ -77,7 +99,7 @@ describe("control socket", () => {
     const socket = join(folder, "halting.sock");
     await new Promise<void>((resolve) => halting.listen(socket, resolve));
     try {
-      const client = new ControlClient(socket, undefined, { GET: 50, POST: 50 });
+      const client = new ControlClient(socket, undefined, hurried);
       const refusal = {
         kind: "environment",
         message: `${socket}: no answer within 0.05 s: the process stands still`,
@@ -88,6 +110,58 @@ describe("control socket", () => {
       halting.close();
     }
   });
+
+  // Goal: whatever answers on the path that a user gave, a command ends, in bounds of time and memory, and in words.
+  // Method: processes that are none of ours; each would go on for ever.
+  const ok = "HTTP/1.1 200 OK\r\n\r\n";
+  const bad = "HTTP/1.1 500 No\r\n\r\n";
+  const patient = { pauseMs: { GET: 60_000, POST: 60_000 }, bytes: 1_000 };
+  test.each<[string, string, (socket: Socket) => void, RegExp]>([
+    ["sends a document without an end", ok, flood("x"), /more than 1000 bytes/],
+    ["sends a line without an end", `${ok}{"items":[\n`, flood("x"), /more than 1000 bytes/],
+    ["sends lines without an end", `${ok}{"items":[\n`, flood("{},\n"), /more than \d+ bytes/],
+    ["refuses without an end", bad, flood("x"), /more than \d+ bytes/],
+    ["goes in the middle", `${ok}{"items":[\n`, (socket) => socket.destroy(), /odd.sock: ./],
+    ["answers what is no JSON", ok, (socket) => socket.end("no"), /that is no document/],
+    ["answers a number", ok, (socket) => socket.end("7"), /that is no document/],
+    ["refuses without a reason", bad, (socket) => socket.end("{}"), /does not say why/],
+    ["refuses in what is no JSON", bad, (socket) => socket.end("<p>"), /that is no document/],
+  ])("a process that %s is given up on", (_, head, act, words) =>
+    expectGivenUp(head, act, patient, words),
+  );
+
+  test.each<[string, string]>([
+    ["sends a byte now and then", ok],
+    ["refuses a byte at a time", bad],
+  ])("a process that %s is given up on in time", (_, head) =>
+    expectGivenUp(head, drip(" "), hurried, /is not whole after [\d.]+ s|stands still/),
+  );
+
+  async function expectGivenUp(
+    head: string,
+    act: (socket: Socket) => void,
+    limits: AnswerLimits,
+    words: RegExp,
+  ): Promise<void> {
+    const odd = createServer((connection) => {
+      connection.on("error", () => {});
+      connection.once("data", () => {
+        connection.write(head);
+        act(connection);
+      });
+    });
+    const socket = join(folder, "odd.sock");
+    await new Promise<void>((resolve) => odd.listen(socket, resolve));
+    try {
+      const client = new ControlClient(socket, undefined, limits);
+      const refusal = { kind: "environment", message: expect.stringMatching(words) };
+      const kept = client.list("GET", "/rules", { onItem: () => {}, bytesMax: 100_000 });
+      await expect(kept).rejects.toMatchObject(refusal);
+      await expect(client.ask("GET", "/status")).rejects.toMatchObject(refusal);
+    } finally {
+      odd.close();
+    }
+  }
 
   test("is for its owner and its group, in a folder that is made for it and goes with it", async () => {
     await serve();

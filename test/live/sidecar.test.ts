@@ -575,6 +575,9 @@ sidecars:
     const before = bench.seen();
     await bench.serve();
     let last = await bench.sidecar();
+    // Else the sender's kernel keeps datagrams until the address is resolved, which may be when the interface is open.
+    const neighbour = ["replace", podAddresses[0], "lladdr", "02:00:00:00:00:30", "dev", "eth0"];
+    execFileSync("nsenter", [...bench.enter(bench.network), "ip", "neighbour", ...neighbour]);
     const denied = flood();
     for (let round = 0; round < 3; round++) {
       const [ends, next] = [last, bench.start(bench.pod, ...bench.words())];
