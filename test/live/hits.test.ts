@@ -1,18 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PolicyItem, RuleItem, RulesTail } from "../../src/control/policy-routes.js";
-import {
-  closeDescriptor,
-  configureInterface,
-  createNamespace,
-  createVeth,
-} from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { parseAddress } from "../../src/net/address.js";
+import { FilterBench } from "./filter-bench.js";
 import { finish, labObstacle, main, named, root, until } from "./lab-harness.js";
 import { missing } from "./wire-bench.js";
 
@@ -62,52 +55,20 @@ interface Told {
 // Method: `sluice run` between two namespaces; datagrams are sent by number and answered, and policies are exchanged
 // between them.
 describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
-  let folder: string;
-  let pod: number;
-  let filter: number;
-  let network: number;
-  let socket: string;
-  const children: ChildProcess[] = [];
-
+  let bench: FilterBench;
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "sluice-hits-"));
-    socket = join(folder, "control.sock");
-    [pod, filter, network] = [createNamespace(), createNamespace(), createNamespace()];
-    for (const [end, name, address] of [
-      [pod, "inside", server],
-      [network, "outside", client],
-    ] as const) {
-      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
-      const addresses = [{ address: parseAddress(address)!, length: 24 }];
-      configureInterface(end, { name: "eth0", addresses, up: true });
-      configureInterface(filter, { name, up: true });
-    }
+    bench = new FilterBench("hits", { inside: [server], outside: [client] });
   });
+  afterEach(() => bench.close());
 
-  afterEach(async () => {
-    for (const child of children.splice(0)) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      child.kill("SIGKILL");
-      await new Promise((resolve) => child.once("exit", resolve));
-    }
-    rmSync(folder, { recursive: true, force: true });
-    for (const fd of [pod, filter, network]) closeDescriptor(fd);
-  });
-
-  function enter(namespace: number, ...command: string[]): ChildProcess {
-    const words = [`--net=/proc/${process.pid}/fd/${namespace}`, "--", ...command];
-    const child = spawn("nsenter", words);
-    children.push(child);
-    return child;
-  }
-
-  const write = (text: string) => writeFileSync(join(folder, "shop.yaml"), `${cluster}${text}`);
+  const write = (text: string) =>
+    writeFileSync(join(bench.folder, "shop.yaml"), `${cluster}${text}`);
 
   async function run(...more: string[]): Promise<ChildProcess> {
-    const words = ["run", "--wire", "inside,outside", "--pod", "shop/server", "-f", folder];
-    const child = enter(
-      filter,
-      ...[process.execPath, main, ...words, "--socket", socket, "--watch", "never", ...more],
+    const words = ["run", "--wire", "inside,outside", "--pod", "shop/server", "-f", bench.folder];
+    const child = bench.enter(
+      bench.filter,
+      ...[process.execPath, main, ...words, "--socket", bench.socket, "--watch", "never", ...more],
     );
     let said = "";
     for (const stream of [child.stdout!, child.stderr!]) {
@@ -123,7 +84,7 @@ describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
   async function list<Item>(
     what: string,
   ): Promise<{ readonly items: readonly Item[] } & RulesTail> {
-    const words = [main, "get", what, "--socket", socket, "-o", "json"];
+    const words = [main, "get", what, "--socket", bench.socket, "-o", "json"];
     const { stdout, stderr } = await finish(spawn(process.execPath, words));
     expect(stderr).toBe("");
     return JSON.parse(stdout);
@@ -145,13 +106,13 @@ describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
   ];
 
   async function reload(): Promise<void> {
-    const words = [main, "reload", "--socket", socket];
+    const words = [main, "reload", "--socket", bench.socket];
     expect((await finish(spawn(process.execPath, words))).code).toBe(0);
   }
 
   function peer(namespace: number, ...words: string[]) {
     const program = join(root, "test/live/counting-peer.mjs");
-    const child = enter(namespace, process.execPath, program, ...words);
+    const child = bench.enter(namespace, process.execPath, program, ...words);
     const told: Told[] = [];
     createInterface({ input: child.stdout! }).on("line", (line) => told.push(JSON.parse(line)));
     return { child, last: () => told.at(-1) };
@@ -160,8 +121,8 @@ describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
   /** Starts both ends; `send` ends when each datagram that may pass was answered. */
   async function ends() {
     const ports = [both, first, second, neither].map(String);
-    const receiver = peer(pod, "receive", server, ...ports);
-    const sender = peer(network, "send", server);
+    const receiver = peer(bench.pod, "receive", server, ...ports);
+    const sender = peer(bench.network, "send", server);
     await until("the receiver", () => receiver.last() !== undefined);
     const at = (told: Told | undefined, what: keyof Told, port: number) => told?.[what][port] ?? 0;
     return async (port: number, count: number, fresh: boolean, passes: boolean) => {
