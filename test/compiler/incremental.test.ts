@@ -10,6 +10,7 @@ import { formatAddress, parseAddress } from "../../src/net/address.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { summarize } from "../../src/policy/ruleset.js";
 import { Random } from "../property/random.js";
+import { rounds } from "../property/rounds.js";
 
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const local = { node: "n1" } as const;
@@ -102,7 +103,8 @@ function randomAddresses(random: Random): string[] {
 // anew, byte for byte.
 test(`IncrementalCompiler: nodes of the tries come and go (SEED=${seed})`, () => {
   let increments = 0;
-  for (let round = 0; round < 12; round++) {
+  const count = rounds(6);
+  for (let round = 0; round < count; round++) {
     const random = new Random(seed + round);
     const compiler = new IncrementalCompiler({ local });
     const fixed = parse(policyText + anchors);
@@ -128,7 +130,7 @@ test(`IncrementalCompiler: nodes of the tries come and go (SEED=${seed})`, () =>
       assert.isTrue(Buffer.from(want.blob).equals(Buffer.from(got.blob)), hint);
     }
   }
-  assert.isAbove(increments, 600, "most events are increments");
+  assert.isAbove(increments, 50 * count, "increments occur");
 });
 
 // Goal: local pods, rules, sets and classes that come and go are patched, to the bytes of a compile from nothing.

@@ -43,7 +43,7 @@ spec: { containers: [{ name: main, image: "example.invalid/x:1" }] }
 status: { phase: Running, podIP: 10.2.${each >> 8}.${each & 255} }
 `);
   }
-  for (let each = 0; each < 400; each++) {
+  for (let each = 0; each < 250; each++) {
     const peers = Array.from(
       { length: 20 },
       (_, peer) => `{ podSelector: { matchLabels: { app: a${(each + peer) % 300} } } }`,

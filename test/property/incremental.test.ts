@@ -11,8 +11,9 @@ import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { Random } from "./random.js";
 import { randomCluster, randomObject } from "./random-cluster.js";
 import { withRandomModes } from "./random-modes.js";
+import { rounds } from "./rounds.js";
 
-const SEQUENCES = 60;
+const SEQUENCES = rounds(30);
 const EVENTS = 24;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 
@@ -112,8 +113,8 @@ test(`increments give the bytes of a full compile (SEED=${seed})`, () => {
     }
   }
   dataplane.close();
-  assert.isAbove(byLines, SEQUENCES, "tables by their changed lines occur");
-  assert.isAbove(efforts.none, SEQUENCES, "events without effect occur");
-  assert.isAbove(efforts.patch, SEQUENCES, "patches occur");
-  assert.isAbove(efforts.rebuild, SEQUENCES, "rebuilds occur");
+  assert.isAbove(byLines, SEQUENCES / 2, "tables by their changed lines occur");
+  assert.isAbove(efforts.none, SEQUENCES / 2, "events without effect occur");
+  assert.isAbove(efforts.patch, SEQUENCES / 2, "patches occur");
+  assert.isAbove(efforts.rebuild, SEQUENCES / 2, "rebuilds occur");
 });
