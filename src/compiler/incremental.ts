@@ -1,7 +1,18 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import { type Address, addressKey } from "../net/address.js";
-import { isLocal, type LocalPods, ownAddressesOf, type PodGroup } from "../policy/cluster.js";
-import { type ClusterChanges, LiveCluster, type ObjectChange } from "../policy/live-cluster.js";
+import { type Address, addressKey, areSameInOrder } from "../net/address.js";
+import {
+  isLocal,
+  type LivePod,
+  type LocalPods,
+  ownAddressesOf,
+  type PodGroup,
+} from "../policy/cluster.js";
+import {
+  type Change,
+  type ClusterChanges,
+  LiveCluster,
+  type ObjectChange,
+} from "../policy/live-cluster.js";
 import { addressesOfNode } from "../policy/own-node.js";
 import { isolates, type Mode, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
@@ -68,7 +79,8 @@ export class IncrementalCompiler {
     if (touchesEndpoints) this.#noteEndpoints();
     const result = this.#result(this.#compiled, "patch");
     const isSame = result.changedLines?.length === 0 && result.ruleset === ruleset;
-    return isSame ? { ...result, effort: "none" } : result;
+    // A table says who had an address while it was in force, also where no rule names who has it now.
+    return isSame && !done.pods.some(isElsewhere) ? { ...result, effort: "none" } : result;
   }
 
   /** Reports whether other endpoints, or other rules for them, might follow from the changes. */
@@ -161,6 +173,11 @@ export class IncrementalCompiler {
 
 function isEmpty(changes: ClusterChanges): boolean {
   return Object.values(changes).every((each: readonly unknown[]) => each.length === 0);
+}
+
+/** Whether a pod came, went, or has other addresses. */
+function isElsewhere({ before, after }: Change<LivePod>): boolean {
+  return !areSameInOrder(before?.addresses, after?.addresses);
 }
 
 function versions<Thing>({

@@ -44,6 +44,8 @@ export interface ControllerOptions {
   readonly making?: MakingOptions;
   /** Puts a table in force and returns its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number | Promise<number>;
+  /** Told of a table with the same bytes as the one in force, whose objects may have other labels. */
+  readonly relabelled?: (generation: number, table: CompiledTable) => void;
   /**
    * The generation in force after an `enforce` that threw: it may have put the previous table in force again.
    */
@@ -239,6 +241,8 @@ export class Controller {
         this.#generation = await this.#enforce(candidate.table);
         this.#isBehind = false;
         this.#since = new Date();
+      } else if (candidate.table !== this.#table) {
+        this.#options.relabelled?.(this.#generation, candidate.table);
       }
       this.#table = candidate.table;
       this.#lastError = undefined;

@@ -256,6 +256,11 @@ class NodeProcess {
         local: () => this.#ownNode.localOf(this.#plans.wanted),
         mode: config.mode,
         enforce: (table) => this.#applyPlan(table),
+        relabelled: (generation, table) => {
+          if (this.#ownWay?.knows(table) !== false) {
+            this.#enforcer.flows.useTable(generation, table);
+          }
+        },
         generation: () => this.#attachments.generation,
       },
       reload: {

@@ -134,10 +134,11 @@ export class FlowLog {
     return this.#keep;
   }
 
-  /** From now on, uses this table to explain the events that it judged. */
+  /** From now on, uses this table to explain the events that it judged; in the place of one of the same generation. */
   useTable(generation: number, table: TableSource): void {
     this.#drain();
-    this.#snapshots = [new TableSnapshot(generation, table), ...this.#snapshots];
+    const others = this.#snapshots.filter((each) => each.generation !== generation);
+    this.#snapshots = [new TableSnapshot(generation, table), ...others];
     this.#snapshots.length = Math.min(this.#snapshots.length, snapshotsKept);
     this.#options.tableUsed?.();
   }

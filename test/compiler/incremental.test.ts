@@ -240,6 +240,8 @@ test("IncrementalCompiler: an event costs what it touches", () => {
   const remove = (kind: "Pod" | "NetworkPolicy", name: string): ObjectChange => ({
     remove: { kind, namespace: "shop", name },
   });
+  const far = (app: string, address: string) =>
+    podText("four", app, [address]).replace("namespace: shop", "namespace: far");
   const otherPolicy = policyText.replace("shop }", "far }");
   const steps: readonly [want: string, change: ObjectChange][] = [
     ["patch", put(podText("one", "red", ["9.0.0.9"]))],
@@ -260,6 +262,11 @@ test("IncrementalCompiler: an event costs what it touches", () => {
     // No rule parts these labels.
     ["none", put(podText("three", "green", ["9.0.0.11"]))],
     ["patch", remove("Pod", "three")],
+    // No rule names it, but flows are told by its name.
+    ["patch", put(far("unnamed", "172.31.0.1"))],
+    ["none", put(far("other", "172.31.0.1"))],
+    ["patch", put(far("other", "172.31.0.2"))],
+    ["patch", { remove: { kind: "Pod", namespace: "far", name: "four" } }],
     // Its blocks part addresses that no pod has.
     ["rebuild", remove("NetworkPolicy", "web")],
     ["rebuild", put(nodeText)],

@@ -1,6 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { compile } from "../../src/compiler/compile.js";
-import { type CompiledTable, Controller } from "../../src/control/controller.js";
+import {
+  type CompiledTable,
+  Controller,
+  type ControllerOptions,
+} from "../../src/control/controller.js";
 import type { SourceChanges } from "../../src/control/source.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
@@ -94,7 +98,10 @@ describe("Controller, told of changes", () => {
   const db = podNamed("db", "10.0.0.2");
   const gone = { kind: "Pod", namespace: "shop", name: "db" } as const;
 
-  function controllerFor(refuses: () => boolean) {
+  function controllerFor(
+    refuses: () => boolean,
+    relabelled: ControllerOptions["relabelled"] = () => {},
+  ) {
     const tables: CompiledTable[] = [];
     let changes: readonly ObjectChange[] = [];
     const controller = new Controller({
@@ -107,6 +114,7 @@ describe("Controller, told of changes", () => {
         if (refuses()) throw new Error("no room");
         return tables.push(table);
       },
+      relabelled,
     });
     const tell = (...told: readonly ObjectChange[]) => {
       changes = told;
@@ -126,6 +134,23 @@ describe("Controller, told of changes", () => {
     expect(want.ok && Buffer.from(tables[1]!.blob.bytes).equals(want.blob)).toBe(true);
     expect(controller.table?.objects.map(({ meta }) => meta.name)).toEqual(["web"]);
     expect(controller.measures.delay.count).toBe(4);
+  });
+
+  test("other labels that no rule parts are told of, without another table; a pod that comes has one", async () => {
+    const told: [number, readonly string[]][] = [];
+    const { controller, tables, tell } = controllerFor(
+      () => false,
+      (generation, { objects }) =>
+        told.push([generation, objects.map(({ meta }) => `${meta.labels.get("app")}`)]),
+    );
+    await tell({ put: web });
+    await tell({ put: { ...web, meta: { ...web.meta, labels: new Map([["app", "other"]]) } } });
+    await tell();
+    expect(told).toEqual([[1, ["other"]]]);
+    await tell({ put: db });
+    expect(tables.length).toBe(2);
+    expect(controller.status.generation).toBe(2);
+    expect(told.length).toBe(1);
   });
 
   test("an update that brings nothing compiles nothing, and says what the last one said", async () => {

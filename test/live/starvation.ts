@@ -61,6 +61,8 @@ function schedstat(thread: string, place: number): number {
  */
 export async function untilAsleep(threads: readonly string[]): Promise<void> {
   const sleeps = (thread: string) => /\) [SI] /.test(readFileSync(`${thread}/stat`, "utf8"));
+  if (threads.length === 0)
+    throw new Error("there are no such threads: that they sleep says nothing");
   let looks = 0;
   await until("threads that sleep", () => {
     looks = threads.every(sleeps) ? looks + 1 : 0;

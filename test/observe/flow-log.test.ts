@@ -239,4 +239,15 @@ describe("FlowLog", () => {
     expect(names).toEqual([["db"], ["db2"], []]);
     expect(reader.lines[2]?.flow.destination?.pod_name).toBe("db");
   });
+
+  test("a table of the same generation names pods by its labels, and drives no other out", () => {
+    const relabelled = tableOf(shop.replaceAll("app: web", "app: front"));
+    for (let times = 0; times < 100; times++) log.useTable(2, relabelled);
+    expect(log.snapshotOf(1)).toBeDefined();
+    log.useTable(1, relabelled);
+    ring.push({ generation: 1 });
+    const reader = new Reader();
+    log.read({ filter: all, follow: false }, reader);
+    expect(reader.lines[0]?.flow.source).toMatchObject({ labels: ["k8s:app=front"] });
+  });
 });
