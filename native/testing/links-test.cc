@@ -248,7 +248,7 @@ TEST("waiting: looking on begins after a short sleep and ends after long ones") 
   WaitPolicy waiting;
   CHECK(waiting.lookAgain(1, 0));
   CHECK(!waiting.lookAgain(10, 1 * US));
-  waiting.found(true, 80 * US);
+  waiting.found(true, 30 * US);
   CHECK(waiting.lookAgain(1'000, 49 * US));
   CHECK(!waiting.lookAgain(1'000, 51 * US));
   waiting.found(false, 20 * US);
@@ -258,6 +258,27 @@ TEST("waiting: looking on begins after a short sleep and ends after long ones") 
   CHECK(waiting.lookAgain(1'000, 24 * US));
   for (int sleeps = 0; sleeps < 4; ++sleeps) waiting.found(true, 10'000 * US);
   CHECK(!waiting.lookAgain(10, 1 * US));
+}
+
+TEST("waiting: a window is as long as the sleep that it would have replaced") {
+  WaitPolicy waiting;
+  waiting.found(true, 120 * US);
+  CHECK(waiting.lookAgain(1'000, 119 * US));
+  CHECK(!waiting.lookAgain(1'000, 121 * US));
+  // The next SYN is found so, again and again, without a sleep.
+  for (uint32_t syns = 0; syns < 2 * WaitPolicy::VAIN_MAX; ++syns) {
+    waiting.found(false, 96 * US);
+    CHECK(waiting.lookAgain(1'000, 96 * US));
+  }
+  waiting.found(true, WaitPolicy::SHORT_SLEEP_NS);
+  CHECK(waiting.lookAgain(1'000, WaitPolicy::SHORT_SLEEP_NS - 1));
+  CHECK(!waiting.lookAgain(1'000, WaitPolicy::SHORT_SLEEP_NS));
+  // A longer sleep opens none, and the next short one gives the window its own length.
+  waiting.found(true, WaitPolicy::SHORT_SLEEP_NS + 1);
+  CHECK(!waiting.lookAgain(1'000, WaitPolicy::SHORT_SLEEP_NS / 2));
+  waiting.found(true, 1 * US);
+  CHECK(waiting.lookAgain(1'000, 49 * US));
+  CHECK(!waiting.lookAgain(1'000, 51 * US));
 }
 
 TEST("waiting: windows that never pay close, for a while") {

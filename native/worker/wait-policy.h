@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -11,18 +12,23 @@ namespace sluice {
 //
 // Waking a thread on another core of a virtual machine takes 50 to 100 µs. Polling for that long
 // costs no more than a wake-up, if frames do arrive soon. The polling window opens after a short
-// sleep, halves after a long one, and closes after several polls in a row found nothing. Between
-// two looks the worker yields its core. If another thread keeps the core, the worker moves to
-// another core: a sender that never sleeps then has a core of its own, and the worker shares one
+// sleep, for as long as that sleep was: the frame that ended it would have been found. It halves
+// after a long sleep, and closes after several polls in a row found nothing. A longer window for
+// all would cost those more who have nothing to find in it. One of 50 µs for all never finds the
+// next SYN of a client that makes one connection after another through a link of the kernel, where
+// nothing else of a connection comes up: some 100 µs lie between two, and each woke a worker.
+// Between two looks the worker yields its core. If another thread keeps the core, the worker moves
+// to another core: a sender that never sleeps then has a core of its own, and the worker shares one
 // with the receiver, which sleeps in between. If the move did not help, polling only delays the
 // worker, and the window closes too.
 //
 // Units: nanoseconds, any origin. Threads: the worker's.
 class WaitPolicy {
  public:
-  static constexpr uint64_t WINDOW_NS_MAX = 50'000;
+  // A window is closed below this, and opens with no less than WINDOW_NS_OPEN.
   static constexpr uint64_t WINDOW_NS_MIN = 5'000;
-  // Polling could have replaced a sleep up to this long, wake-up included.
+  static constexpr uint64_t WINDOW_NS_OPEN = 50'000;
+  // Polling could have replaced a sleep up to this long, wake-up included: so no window is longer.
   static constexpr uint64_t SHORT_SLEEP_NS = 150'000;
   // A thread that keeps the core this long does more than answer a frame.
   static constexpr uint64_t KEPT_NS = 200'000;
@@ -86,7 +92,7 @@ class WaitPolicy {
     if (windowNs_ > 0 && ++vain_ >= VAIN_MAX) {
       close();
     } else if (idleNs <= SHORT_SLEEP_NS) {
-      windowNs_ = WINDOW_NS_MAX;
+      windowNs_ = std::max(idleNs, WINDOW_NS_OPEN);
     } else {
       windowNs_ = windowNs_ / 2 < WINDOW_NS_MIN ? 0 : windowNs_ / 2;
     }
