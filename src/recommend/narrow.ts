@@ -33,8 +33,12 @@ export interface Change {
 /** The place of everybody among the peers of a rule, and of every port among its ports. */
 const all = -1;
 
-/** What some flows used of a rule. */
-class Use {
+/** What flows used of a rule. */
+export class RuleUse {
+  /** Connections that began, as far as the flows tell. */
+  begun = 0;
+  /** It is not narrowed. */
+  isWhole = false;
   /** By their places in the rule: workloads that were seen there, and ends that are none. */
   readonly #parties = new Map<number, Set<Party>>();
   readonly #others = new Set<number>();
@@ -50,36 +54,16 @@ class Use {
     receiver: Place,
     { protocol, port }: WantedPort,
   ): void {
-    for (const at of peers) {
+    for (const at of peers.length === 0 ? [all] : peers) {
       if (other.by === "party")
         remember(this.#parties, at, () => new Set<Party>()).add(other.party);
       else this.#others.add(at);
     }
-    for (const at of ports) {
+    for (const at of ports.length === 0 ? [all] : ports) {
       remember(this.#ports, at, () => new Map()).set(`${protocol} ${port}`, { protocol, port });
     }
     if (receiver.by === "party") this.#receivers.add(receiver.party);
     else this.#receivesOutside = true;
-  }
-
-  /** Takes what other flows used. */
-  join(more: Use): void {
-    for (const [at, parties] of more.#parties) {
-      const own = remember(this.#parties, at, () => new Set<Party>());
-      for (const party of parties) own.add(party);
-    }
-    for (const at of more.#others) this.#others.add(at);
-    for (const [at, ports] of more.#ports) {
-      const own = remember(this.#ports, at, () => new Map<string, WantedPort>());
-      for (const [key, port] of ports) own.set(key, port);
-    }
-    for (const party of more.#receivers) this.#receivers.add(party);
-    this.#receivesOutside ||= more.#receivesOutside;
-  }
-
-  /** Ports, each counted at each of its places. */
-  get size(): number {
-    return [...this.#ports.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   partiesOf(peer: number): ReadonlySet<Party> {
@@ -91,11 +75,11 @@ class Use {
   }
 
   usesPeer(peer: number): boolean {
-    return this.#parties.has(peer) || this.#others.has(peer);
+    return this.isWhole || this.#parties.has(peer) || this.#others.has(peer);
   }
 
   usesPort(port: number): boolean {
-    return this.#ports.has(port);
+    return this.isWhole || this.#ports.has(port);
   }
 
   /** Sorted. */
@@ -120,197 +104,80 @@ class Use {
   }
 }
 
-/** Ports of all peers of a rule beyond which it is not split. */
-const pairsMax = 1_000;
-
-/** What all flows used of a rule. */
-export class RuleUse {
-  /** Connections that began, as far as the flows tell. */
-  begun = 0;
-  /** It is not narrowed. */
-  isWhole = false;
-  readonly whole = new Use();
-  /** The same by place of the peer and by workload; undefined for ends that are none. */
-  readonly #byPeer = new Map<number, Map<Party | undefined, Use>>();
-  #pairs = 0;
-
-  /** Takes a flow, as `Use` does; none of the peers, or of the ports, stands for everybody, or every port. */
-  add(
-    peers: readonly number[],
-    ports: readonly number[],
-    other: Place,
-    receiver: Place,
-    port: WantedPort,
-  ): void {
-    const [peersAt, portsAt] = [peers, ports].map((each) => (each.length === 0 ? [all] : each));
-    this.whole.add(peersAt!, portsAt!, other, receiver, port);
-    if (this.#pairs > pairsMax) return;
-    const party = other.by === "party" ? other.party : undefined;
-    for (const at of peersAt!) {
-      const byParty = remember(this.#byPeer, at, () => new Map<Party | undefined, Use>());
-      const own = remember(byParty, party, () => new Use());
-      const before = own.size;
-      own.add([at], portsAt!, other, receiver, port);
-      this.#pairs += own.size - before;
-    }
-  }
-
-  /**
-   * The use of those that have the same `key`. All that used a peer for which `isOne` stay together. One where there
-   * are too many to tell them apart.
-   */
-  parts(isOne: (peer: number) => boolean, key: (use: Use) => string): readonly Use[] {
-    if (this.#pairs > pairsMax) return [this.whole];
-    const units = [...this.#byPeer].flatMap(([peer, byParty]) =>
-      isOne(peer) ? [joined(byParty.values())] : [...byParty.values()],
-    );
-    return [...grouped(units, key).values()].map(joined);
-  }
-}
-
-function joined(uses: Iterable<Use>): Use {
-  const whole = new Use();
-  for (const use of uses) whole.join(use);
-  return whole;
-}
-
 /** Workloads that are named one by one where all of a namespace were seen; of more, the namespace is. */
 const listedMax = 4;
 
 /** Ports of a protocol that are named one by one; of more, the range from the first to the last stays. */
 const portsMax = 8;
 
-/** Rules that one becomes at most; where more would have to be, it stays one. */
-const splitMax = 4;
-
-/** Where a rule stands, and what else says how it is narrowed. */
-interface RulePlace {
-  readonly direction: Direction;
-  readonly index: number;
-  readonly own: NetworkPolicy;
-  readonly landscape: Landscape;
-  /** Protocols without ports were seen, so a rule for every port stays. */
-  readonly hasPortless: boolean;
-}
-
 /**
- * Narrows a rule to what flows used of it, and splits it where its peers used different ports. What comes out matches
- * nothing that the rule did not: selectors get further requirements, and ports become some of those that were there.
+ * Narrows a rule to what flows used of it. What comes out matches nothing that the rule did not: selectors get further
+ * requirements, and ports become some of those that were there.
  *
  * A block of addresses stays as it is, and so does everybody where an end that is no workload was seen: who else could
- * come from outside is not seen.
+ * come from outside is not seen. `hasPortless`: protocols without ports were seen, so a rule for every port stays.
  */
 export function narrowRule(
   rule: PolicyRule,
   use: RuleUse,
-  at: RulePlace,
-): { readonly rules: readonly PolicyRule[]; readonly changes: readonly Change[] } {
-  if (use.isWhole) return { rules: [rule], changes: [] };
-  const whole = narrowedBy(rule, use.whole, at);
-  const isOne = (peer: number) =>
-    peer === all ? use.whole.hasOthers(all) : rule.peers[peer]!.ipBlock !== undefined;
-  const uses = use.parts(isOne, (part) => portsText(narrowPorts(rule, part, at).parts));
-  if (uses.length < 2 || uses.length > splitMax) {
-    return { rules: [whole.rule], changes: whole.changes };
-  }
-  const parts = uses
-    .map((part) => {
-      const narrower = narrowedBy(rule, part, at).rule;
-      return { rule: narrower, text: `${usersOf(rule, part)} on ${portsText(narrower.ports)}` };
-    })
-    .sort((a, b) => (a.text < b.text ? -1 : 1));
-  const split: Change = {
-    field: `spec.${at.direction}[${at.index}]`,
-    text: "each peer with each port",
-    line: rule.span.line,
-    now: parts.map(({ text }) => text).join("; "),
-  };
-  return { rules: parts.map((part) => part.rule), changes: [...whole.changes, split] };
-}
-
-function usersOf(rule: PolicyRule, part: Use): string {
-  const names = rule.peers.length === 0 ? titlesOf(part.partiesOf(all)) : [];
-  rule.peers.forEach((peer, index) => {
-    if (peer.ipBlock === undefined) names.push(...titlesOf(part.partiesOf(index)));
-    else if (part.usesPeer(index)) names.push(peerText(peer));
-  });
-  return [...new Set(names)].sort().join(", ") || "everybody";
-}
-
-function titlesOf(parties: ReadonlySet<Party>): string[] {
-  return [...parties].map(({ namespace, title }) => `${namespace}/${title}`).sort();
-}
-
-function portsText(ports: readonly PolicyPort[]): string {
-  return ports.map(portText).join(", ") || "every port";
-}
-
-/** Parts of a rule as they become, and what is to be said of it. */
-interface Narrower<Part> {
-  readonly parts: readonly Part[];
-  readonly changes: readonly Change[];
-}
-
-/** Narrows a rule to what some flows used of it. */
-function narrowedBy(
-  rule: PolicyRule,
-  use: Use,
-  at: RulePlace,
+  at: { readonly direction: Direction; readonly index: number; readonly own: NetworkPolicy },
+  { landscape, hasPortless }: { readonly landscape: Landscape; readonly hasPortless: boolean },
 ): { readonly rule: PolicyRule; readonly changes: readonly Change[] } {
-  const peers = narrowPeers(rule, use, at);
-  const ports = narrowPorts(rule, use, at);
-  return {
-    rule: { ...rule, peers: withoutTwins(peers.parts), ports: withoutTwins(ports.parts) },
-    changes: [...peers.changes, ...ports.changes],
-  };
-}
-
-function narrowPeers(rule: PolicyRule, use: Use, at: RulePlace): Narrower<PolicyPeer> {
+  if (use.isWhole) return { rule, changes: [] };
   const field = `spec.${at.direction}[${at.index}]`;
-  const list = at.direction === "ingress" ? "from" : "to";
   const changes: Change[] = [];
-  const narrow = (peer: PolicyPeer, index: number, place: string, isEverybody: boolean) => {
+  const change = (place: string, text: string, { line }: { readonly line: number }, now?: string) =>
+    changes.push({ field: place, text, line, ...(now === undefined ? {} : { now }) });
+
+  const list = at.direction === "ingress" ? "from" : "to";
+  const narrowPeer = (peer: PolicyPeer, index: number, place: string, isEverybody: boolean) => {
     const seen = use.partiesOf(index);
-    const kept = narrowerPeers(peer, seen, at.own, at.landscape, isEverybody);
+    const kept = narrowerPeers(peer, seen, at.own, landscape, isEverybody);
     if (kept === undefined) return [peer];
     const text = isEverybody ? "everybody" : peerText(peer);
-    changes.push({ field: place, text, line: peer.span.line, now: titlesOf(seen).join(", ") });
+    change(
+      place,
+      text,
+      peer.span,
+      [...seen]
+        .map(({ namespace, title }) => `${namespace}/${title}`)
+        .sort()
+        .join(", "),
+    );
     return kept;
   };
-  if (rule.peers.length === 0) {
-    const everybody = { namespaceSelector: { requirements: [], span: rule.span }, span: rule.span };
-    return { parts: use.hasOthers(all) ? [] : narrow(everybody, all, field, true), changes };
-  }
-  const parts = rule.peers.flatMap((peer, index) => {
-    const place = `${field}.${list}[${index}]`;
-    if (use.usesPeer(index)) return narrow(peer, index, place, false);
-    changes.push({ field: place, text: peerText(peer), line: peer.span.line });
-    return [];
-  });
-  return { parts, changes };
-}
+  const everybody = { namespaceSelector: { requirements: [], span: rule.span }, span: rule.span };
+  const peers =
+    rule.peers.length > 0
+      ? rule.peers.flatMap((peer, index) => {
+          const place = `${field}.${list}[${index}]`;
+          if (use.usesPeer(index)) return narrowPeer(peer, index, place, false);
+          change(place, peerText(peer), peer.span);
+          return [];
+        })
+      : use.hasOthers(all)
+        ? []
+        : narrowPeer(everybody, all, field, true);
 
-function narrowPorts(rule: PolicyRule, use: Use, at: RulePlace): Narrower<PolicyPort> {
-  const field = `spec.${at.direction}[${at.index}]`;
-  const changes: Change[] = [];
-  const narrow = (port: PolicyPort | undefined, index: number, place: string) => {
+  const narrowPort = (port: PolicyPort | undefined, index: number, place: string) => {
     const kept = narrowerPorts(port, use, index, rule);
     if (kept === undefined) return port === undefined ? [] : [port];
     const text = port === undefined ? "every port" : portText(port);
-    const { line } = port?.span ?? rule.span;
-    changes.push({ field: place, text, line, now: kept.map(portText).join(", ") });
+    change(place, text, port?.span ?? rule.span, kept.map(portText).join(", "));
     return kept;
   };
-  if (rule.ports.length === 0) {
-    return { parts: at.hasPortless ? [] : narrow(undefined, all, field), changes };
-  }
-  const parts = rule.ports.flatMap((port, index) => {
-    const place = `${field}.ports[${index}]`;
-    if (use.usesPort(index)) return narrow(port, index, place);
-    changes.push({ field: place, text: portText(port), line: port.span.line });
-    return [];
-  });
-  return { parts, changes };
+  const ports =
+    rule.ports.length > 0
+      ? rule.ports.flatMap((port, index) => {
+          const place = `${field}.ports[${index}]`;
+          if (use.usesPort(index)) return narrowPort(port, index, place);
+          change(place, portText(port), port.span);
+          return [];
+        })
+      : hasPortless
+        ? []
+        : narrowPort(undefined, all, field);
+  return { rule: { ...rule, peers: withoutTwins(peers), ports: withoutTwins(ports) }, changes };
 }
 
 /** Leaves out what stands there twice. */
@@ -416,7 +283,7 @@ function withRequirements(
 /** The ports that were seen of what stood for more; undefined where it stands for no more, or too many were seen. */
 function narrowerPorts(
   given: PolicyPort | undefined,
-  use: Use,
+  use: RuleUse,
   index: number,
   { span }: PolicyRule,
 ): readonly PolicyPort[] | undefined {

@@ -58,7 +58,7 @@ export interface Tightening {
 
 /**
  * Takes out of the policies of the manifests the rules, peers and ports that no flow used, narrows those that stand for
- * more than what was seen, splits rules whose peers used different ports, and replays the flows through what is left.
+ * more than what was seen, and replays the flows through what is left.
  *
  * A part is used when a flow matches it, whether or not another rule allows the flow as well.
  *
@@ -246,9 +246,9 @@ function narrowed(
         });
         return [];
       }
-      const made = narrowRule(rule, use, { direction, index, own: policy, ...by });
+      const made = narrowRule(rule, use, { direction, index, own: policy }, by);
       changes.push(...made.changes);
-      return made.rules;
+      return [made.rule];
     }),
   );
   const after = { ...policy, ingress: sides[0]!, egress: sides[1]! };
