@@ -1,4 +1,5 @@
 import { compareText } from "../net/order.js";
+import { grouped } from "../policy/grouped.js";
 import { formatBlock } from "./connectivity.js";
 import type { AddressBlock } from "./connectivity-ranges.js";
 import type { DiffParties, DiffParty } from "./diff-parties.js";
@@ -101,14 +102,9 @@ function joinEqual(
   keyOf: (draft: Draft) => string,
   join: (list: readonly Draft[]) => Draft,
 ): readonly Draft[] {
-  const groups = new Map<string, Draft[]>();
-  for (const draft of drafts) {
-    const key = keyOf(draft);
-    const list = groups.get(key);
-    if (list === undefined) groups.set(key, [draft]);
-    else list.push(draft);
-  }
-  return [...groups.values()].map((list) => (list.length === 1 ? list[0]! : join(list)));
+  return [...grouped(drafts, keyOf).values()].map((list) =>
+    list.length === 1 ? list[0]! : join(list),
+  );
 }
 
 function union(list: readonly Draft[]): Draft {

@@ -1,4 +1,5 @@
 import { formatPrefix } from "../net/prefix.js";
+import { grouped } from "../policy/grouped.js";
 import type { Matrix } from "./matrix.js";
 import { type MatrixParty, podsParty } from "./matrix-parties.js";
 
@@ -105,13 +106,7 @@ export function badgesOf(matrix: Matrix, party: MatrixParty): readonly string[] 
 }
 
 export function mergeAlike(parties: readonly MatrixParty[]): readonly Merged[] {
-  const alike = new Map<string, MatrixParty[]>();
-  for (const party of parties) {
-    const key = mergeKey(party);
-    const list = alike.get(key);
-    if (list === undefined) alike.set(key, [party]);
-    else list.push(party);
-  }
+  const alike = grouped(parties, mergeKey);
   const all = countsOf(
     parties.flatMap(({ namespace, workloads }) =>
       workloads.map((workload) => `${namespace}/${workload}`),

@@ -304,8 +304,9 @@ class Connection implements HttpReply {
     const text = this.#unsent;
     this.#unsent = "";
     if (this.isClosed || text === "") return;
-    const length = () => Buffer.byteLength(text).toString(16);
-    const framed = this.#isChunked ? `${length()}\r\n${text}\r\n` : text;
+    const framed = this.#isChunked
+      ? `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+      : text;
     // As bytes, which is what the socket then counts as waiting.
     this.#socket.write(Buffer.from(framed));
   }

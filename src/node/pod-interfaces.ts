@@ -366,12 +366,9 @@ export class PodInterfaces {
     }
   }
 
-  #guard(
-    ...about: readonly [pod: string, PodInterface, readonly Address[], isTold: boolean]
-  ): void {
-    const [, found] = about;
+  #guard(pod: string, found: PodInterface, addresses: readonly Address[], isTold: boolean): void {
     const before = this.#guarded.get(found.link.index);
-    const guarded = this.#noted(...about);
+    const guarded = this.#noted(pod, found, addresses, isTold);
     this.#guards?.guard(guarded.index, ownOf(guarded, found));
     this.#guarded.set(guarded.index, guarded);
     this.#tellGuarded(before, guarded, found);

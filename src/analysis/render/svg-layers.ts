@@ -1,3 +1,5 @@
+import { grouped } from "../../policy/grouped.js";
+
 /** What layering needs to know of a box. */
 export interface LayerNode {
   readonly role: "both" | "sender" | "receiver";
@@ -32,8 +34,8 @@ export function assignLayers(nodes: readonly LayerNode[], links: readonly LayerL
   const forward = between.filter(({ from, to }) => place.get(from)! < place.get(to)!);
 
   const depth = new Map(order.map((node) => [node, 0]));
-  const outgoing = groupBy(forward, ({ from }) => from);
-  const incoming = groupBy(forward, ({ to }) => to);
+  const outgoing = grouped(forward, ({ from }) => from);
+  const incoming = grouped(forward, ({ to }) => to);
   for (const node of order) {
     for (const { to } of outgoing.get(node) ?? []) {
       depth.set(to, Math.max(depth.get(to)!, depth.get(node)! + 1));
@@ -66,8 +68,8 @@ export function assignLayers(nodes: readonly LayerNode[], links: readonly LayerL
 
 /** Orders boxes so that few arrows point backward. */
 function flowOrder(nodes: readonly number[], links: readonly LayerLink[]): readonly number[] {
-  const outgoing = groupBy(links, ({ from }) => from);
-  const incoming = groupBy(links, ({ to }) => to);
+  const outgoing = grouped(links, ({ from }) => from);
+  const incoming = grouped(links, ({ to }) => to);
   const left = new Set(nodes);
   const degree = (node: number) => ({
     out: (outgoing.get(node) ?? []).filter(({ to }) => left.has(to)).length,
@@ -128,17 +130,4 @@ export function orderWithinLayers(
     measure();
   }
   return [...stacks.values()];
-}
-
-function groupBy<Item>(
-  items: readonly Item[],
-  keyOf: (item: Item) => number,
-): ReadonlyMap<number, readonly Item[]> {
-  const groups = new Map<number, Item[]>();
-  for (const item of items) {
-    const list = groups.get(keyOf(item));
-    if (list === undefined) groups.set(keyOf(item), [item]);
-    else list.push(item);
-  }
-  return groups;
 }

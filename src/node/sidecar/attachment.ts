@@ -92,9 +92,13 @@ export class SidecarAttachment implements Attachment {
     return JSON.stringify(["sidecar", name, link, onStop, stateFolder, routerAdvertisements]);
   }
 
+  #place(): SidecarPlace {
+    return new SidecarPlace(this.#config.interface, this.#config.stateFolder);
+  }
+
   closedAlready(): readonly number[] {
     try {
-      const found = new SidecarPlace(this.#config.interface, this.#config.stateFolder).find();
+      const found = this.#place().find();
       return found.kind === "standing" && isOwnFront(found) ? [found.front.index] : [];
     } catch {
       return []; // `open` reports it
@@ -109,7 +113,7 @@ export class SidecarAttachment implements Attachment {
 
   /** Errors: also RefusalError; NetlinkError when the kernel refuses an address or a route. */
   open(opening: Opening): OpenAttachment {
-    const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
+    const place = this.#place();
     return takenAt(this.#config.place, () => place.exclusively(() => this.#open(place, opening)));
   }
 
